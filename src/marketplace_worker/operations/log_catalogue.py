@@ -55,19 +55,19 @@ LINES = {
         "A request of Support was completed or refused.", others=_EVENT
     ),
     "subscription_moved": LogLine(
-        "A link took a subscription from another organization.", _DECISIONS
+        "A link took a subscription from another organization.", _UNREADABLE
     ),
     "link_needs_attention": LogLine(
-        "A link names another billing account than the marketplace.", _DECISIONS
+        "A link names another billing account than the marketplace.", _UNREADABLE
     ),
     "notification_needs_attention": LogLine(
         "A notification says something that a person should look at. Instead of `fact_decided`.",
-        _DECISIONS,
+        _UNREADABLE,
         others=_FACT,
     ),
     "billing_account_crowded": LogLine(
         "A billing account belongs to so many organizations that it proves nothing any more.",
-        _DECISIONS,
+        _UNREADABLE,
     ),
     "identity_repeated_with_other_content": LogLine(
         "A message came with an id that was used before, but with other content. It was ignored.",
@@ -150,7 +150,7 @@ LINES = {
         _UNREADABLE,
     ),
     "records_unreadable": LogLine(
-        "Kafka's own form of some records cannot be read; they are skipped.", _UNREADABLE
+        "Kafka's own form of some records cannot be read; they are skipped.", _KAFKA
     ),
     "records_left_out": LogLine(
         "A batch of records is too large or damaged, and is skipped.", _UNREADABLE
@@ -177,7 +177,7 @@ LINES = {
     ),
     "hand_over_timed_out": LogLine(
         "A batch did not end in time before its partitions moved to another consumer.",
-        "Group members",
+        _KAFKA,
     ),
     "topics_changed": LogLine("A consumer reads other topics than before.", _KAFKA),
     "topic_not_allowed": LogLine("Kafka does not let us read a topic.", _KAFKA),
@@ -207,7 +207,7 @@ LINES = {
     "retention_stopped": LogLine("Old rows are not deleted.", _DECISIONS),
     "probe_failed": LogLine("A request of a probe failed because of a bug.", _PROBES),
     "log_lines_dropped": LogLine("Nobody read the log in time.", _PROBES),
-    "library_logged": LogLine("A library says so; at most five times a minute.", _PROBES),
+    "library_logged": LogLine("A library says so; at most five times a minute.", _KAFKA),
     # The console
     "console_started": LogLine("The console can be visited."),
     "console_stopped": LogLine("The console stopped."),
