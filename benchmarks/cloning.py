@@ -75,13 +75,15 @@ WHERE seed_row = {{row}};
 """
 
 
-class _Clock:
+class SetClock:
     """A clock that the caller sets."""
 
     def __init__(self, now: datetime) -> None:
+        """Set it to a first time."""
         self.now = now
 
     async def __call__(self, _: object) -> datetime:
+        """The time, for use as the worker's clock."""
         return self.now
 
     def of_machine(self) -> datetime:
@@ -103,7 +105,7 @@ async def seed(
     Messages are ingested and deadlines fire at their own times, up to `until` before now.  `news`:
     ingest also the measured notifications; their messages stay in the outbox.
     """
-    clock = _Clock(now)
+    clock = SetClock(now)
     numbers = [first + place for place, _ in enumerate(kinds)]
     async with connecting(settings.postgres) as pool:
         worker = worker_of(
@@ -113,10 +115,10 @@ async def seed(
             await policies.register(conn, worker.policies.current, now=now)
         for place, (number, kind) in enumerate(zip(numbers, kinds, strict=True)):
             for at, message in kind.history(number_of(number), now):
-                await _pass_time(worker, clock, at)
+                await pass_time(worker, clock, at)
                 # A unique offset: some messages are identified by their position only.
                 await ingest([_record(message, 1_000 * place + int(at.timestamp()), at)], worker)
-            await _pass_time(worker, clock, now - until)
+            await pass_time(worker, clock, now - until)
         await _forget(worker)
         for place, number in enumerate(numbers if news else ()):
             message = kinds[place].news(number_of(number), now)
@@ -130,7 +132,7 @@ async def _forget(worker: Worker) -> None:
         await conn.execute("".join(f"DELETE FROM {table};" for table in FORGOTTEN))
 
 
-async def _pass_time(worker: Worker, clock: _Clock, until: datetime) -> None:
+async def pass_time(worker: Worker, clock: SetClock, until: datetime) -> None:
     """Fire every deadline at its own time."""
     while True:
         due_at = await worker.pool.fetchval("SELECT min(next_due_at) FROM organizations")

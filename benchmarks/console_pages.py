@@ -1,13 +1,15 @@
 """Measures each page of the console on a large fleet: `python -m benchmarks.console_pages`.
 
 A fleet of 1,000,000 organizations, a twentieth of them on their way down, two years of history, and
-100,000 dead letters that wait.  For each page: the median and the longest time until the answer is
-complete.
+100,000 dead letters that wait; the page of one organization shows one with 2,000 facts and 300
+decisions, decided by the worker's own steps.  For each page: the median and the longest time until
+the answer is complete.
 """
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -19,16 +21,31 @@ from pydantic import SecretStr
 from rich.console import Console as Terminal
 from rich.table import Table
 
+from benchmarks.cloning import SetClock, pass_time
 from marketplace_worker.console.application import PAGES, application
 from marketplace_worker.console.page import PageContext
 from marketplace_worker.embedded.postgres import Durability, postgres
 from marketplace_worker.lifecycle.policy import Policy
 from marketplace_worker.operations.logs import set_up_logs
-from marketplace_worker.settings import Console, Postgres
-from marketplace_worker.store.database import Pool, connecting
+from marketplace_worker.runtime.worker import worker_of
+from marketplace_worker.settings import Console, Kafka, Postgres, Settings
+from marketplace_worker.steps.ingest import ingest
+from marketplace_worker.store import policies
+from marketplace_worker.store.database import Pool, connecting, transaction
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import PolicyBook
 from marketplace_worker.store.sessions import Access
+from marketplace_worker.testing import (
+    AwsKind,
+    Marketplace,
+    Message,
+    PlanType,
+    Tier,
+    aws_notification,
+    created,
+    subscription_linked,
+    tier_changed,
+)
 
 ORGANIZATIONS = 1_000_000
 LETTERS = 100_000
@@ -71,6 +88,41 @@ SELECT feed, current_date - n, partition, now(), now()
 FROM unnest(ARRAY['logins', 'api_requests']) AS feed, generate_series(0, 90) AS n,
      generate_series(0, 11) AS partition;
 """
+
+
+TIERS = (Tier.PLUS, Tier.ENTERPRISE)
+
+
+def _story(now: datetime) -> Iterator[Message]:
+    """Of `acme`, over 600 days: many plans, one after another, and many changes of its tier."""
+    began = now - timedelta(days=600)
+    yield created("acme", at=began, tier=Tier.PLUS)
+    for n in range(30):
+        plan, begins = f"agmt-acme-{n}", began + timedelta(days=20 * n)
+        yield subscription_linked("acme", Marketplace.AWS, plan, at=begins, plan_type=PlanType.PAYG)
+        for change in range(64):
+            at = begins + timedelta(hours=1 + 2 * change)
+            yield tier_changed("acme", TIERS[change % 2], at=at)
+        yield aws_notification(AwsKind.AGREEMENT_ENDED, plan, at=begins + timedelta(days=6))
+
+
+async def _decide(dsn: str) -> None:
+    """Ingest the story, and fire each deadline at its own time."""
+    settings = Settings(
+        kafka=Kafka(bootstrap_servers="127.0.0.1:9"),  # it is not asked
+        postgres=Postgres(dsn=SecretStr(dsn)),
+        email_key=SecretStr("sixteen characters"),
+    )
+    now = datetime.now(UTC).replace(microsecond=0)
+    clock = SetClock(now)
+    async with connecting(settings.postgres) as pool:
+        worker = worker_of(settings, Policy(), pool, clock, clock.of_machine)
+        async with transaction(pool) as conn:
+            await policies.register(conn, Policy(), now=now)
+        for each in _story(now):
+            await pass_time(worker, clock, each.at)
+            await ingest([each.record()], worker)
+        await pass_time(worker, clock, now)
 
 
 async def _fill(owner: Pool) -> None:
@@ -116,6 +168,7 @@ async def main() -> None:
         async with postgres(Path(folder), Durability.NONE) as dsn:
             async with connecting(Postgres(dsn=SecretStr(dsn))) as pool:
                 await migrate(pool)
+            await _decide(dsn)
             async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as owner:
                 await _fill(owner)
             sys.stderr.write(f"{ORGANIZATIONS:,} organizations, {LETTERS:,} dead letters\n")

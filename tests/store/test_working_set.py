@@ -43,6 +43,7 @@ from marketplace_worker.store import (
     activity,
     organizations,
     safeguards,
+    state_counts,
     subscriptions,
     working_set,
 )
@@ -368,6 +369,8 @@ async def test_inspection_loads_without_a_lock(pool: Pool) -> None:
     """A command may read while a worker decides."""
     await _acme_has(pool, FIRST)
     await put(pool, organization(ACME))
+    async with transaction(pool) as conn:
+        await state_counts.append(conn, {State.ACTIVE: 1, State.DEACTIVATED: 1}, day=NOW.date())
     async with transaction(pool) as conn:
         await working_set.lock_for(conn, scope_of([linked(FIRST)]))
 

@@ -6,7 +6,7 @@ The rules of the core are run ahead of time, and their decisions discarded.
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
 from marketplace_worker.explain.situation import case_of, next_change
@@ -184,16 +184,26 @@ def _blocked(
 
 def continue_feeds(feeds: Feeds, now: datetime, until: datetime) -> Feeds:
     """The same feeds, as if they delivered events all the time from now on."""
-    days = {feed: dict(ranges) for feed, ranges in feeds.days.items()}
-    for ranges in days.values():
-        day = now.date()
-        while day <= until.date():
-            begins = max(datetime.combine(day, time(0), UTC), now)
-            ends = datetime.combine(day, time.max, UTC)
-            known = ranges.get(day)
-            ranges[day] = DayRange(min(known.first_at, begins) if known else begins, ends)
-            day += timedelta(days=1)
+    coming = dict(_days_to_come(now, until))
+    days = {
+        feed: coming
+        | {
+            day: DayRange(min(known.first_at, coming[day].first_at), coming[day].last_at)
+            if day in coming
+            else known
+            for day, known in ranges.items()
+        }
+        for feed, ranges in feeds.days.items()
+    }
     return Feeds(days, feeds.possible_use)
+
+
+def _days_to_come(now: datetime, until: datetime) -> Iterator[tuple[date, DayRange]]:
+    day = now.date()
+    while day <= until.date():
+        begins = max(datetime.combine(day, time(0), UTC), now)
+        yield day, DayRange(begins, datetime.combine(day, time.max, UTC))
+        day += timedelta(days=1)
 
 
 def first_trip(

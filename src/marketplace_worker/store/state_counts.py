@@ -71,3 +71,8 @@ async def numbers(conn: Connection) -> Mapping[State, int]:
     """How many organizations are in each state now."""
     rows = await conn.fetch(SQL["numbers"])
     return {State(row["state"]): row["organizations"] for row in rows}
+
+
+async def population(conn: Connection) -> int:
+    """How many organizations exist and are not deactivated: the guard's limits depend on it."""
+    return sum(n for state, n in (await numbers(conn)).items() if state is not State.DEACTIVATED)

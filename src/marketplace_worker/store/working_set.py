@@ -42,6 +42,7 @@ from marketplace_worker.store import (
     possible_use,
     published,
     safeguards,
+    state_counts,
     subscriptions,
 )
 from marketplace_worker.store.database import Connection
@@ -286,7 +287,8 @@ async def read(
 ) -> Fleet:
     """Read some organizations with everything needed for reports, without a lock.
 
-    Unknown organizations are left out.  Consistent within `database.one_moment`.
+    Unknown organizations are left out.  Consistent within `database.one_moment`.  The population is
+    the kept number, because counting would scan the fleet while a person waits.
 
     `owners_of`: adds all organizations with the same owner as one of these.
     """
@@ -302,7 +304,7 @@ async def read(
     loaded.keys.activity |= asked
     loaded.fleet.feeds = await _feeds(conn, asked, policy, now)
     loaded.fleet.safeguards = await safeguards.read(conn)
-    loaded.fleet.population = await organizations.population(conn)
+    loaded.fleet.population = await state_counts.population(conn)
     return loaded.fleet
 
 
