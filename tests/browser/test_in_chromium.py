@@ -70,3 +70,23 @@ async def test_a_policy_file_is_compared(chromium: Browser, address: str) -> Non
         await compare(page)
         found = await Axe().run(page)
         assert not found.violations_count, found.generate_report()
+
+
+async def test_a_command_is_copied(chromium: Browser, address: str) -> None:
+    """As it stands there; the button says so."""
+    async with visiting(chromium, address) as page:
+        await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await page.goto("/organizations/acme")
+        await page.get_by_role("button", name="Copy").last.click()
+        await page.get_by_role("button", name="Copied").wait_for()
+        copied = await page.evaluate("navigator.clipboard.readText()")
+        assert copied == "marketplace-worker tail --org acme"
+
+
+async def test_an_organization_is_found_by_its_id(chromium: Browser, address: str) -> None:
+    """From any page."""
+    async with visiting(chromium, address) as page:
+        await page.goto("/policy")
+        await page.get_by_role("textbox", name="Id of an organization").fill("acme")
+        await page.keyboard.press("Enter")
+        await page.get_by_role("heading", name="acme", exact=True).wait_for()

@@ -78,6 +78,14 @@ async def test_an_unknown_organization_is_not_found(browser: httpx2.AsyncClient)
     assert logged == []
 
 
+async def test_an_organization_is_found_by_its_id(browser: httpx2.AsyncClient) -> None:
+    """By the form in the head of each page; the id is any text."""
+    found = await browser.get("/organizations/", params={"id": " acme "})
+    assert (found.status_code, found.headers["location"]) == (303, "/organizations/acme")
+    found = await browser.get("/organizations/", params={"id": "//evil.example/a b?"})
+    assert found.headers["location"] == "/organizations/%2F%2Fevil.example%2Fa%20b%3F"
+
+
 async def test_an_organization_that_was_never_created_has_a_page(
     browser: httpx2.AsyncClient, postgres_dsn: str
 ) -> None:

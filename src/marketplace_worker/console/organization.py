@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from marketplace_worker.console.page import before_of, context_of, record_view, render
@@ -30,6 +31,8 @@ PAST_NAMES = {Past.QUARTER: "90 days back", Past.YEAR: "a year back", Past.ALL: 
 
 
 async def _organization(request: Request) -> Response:
+    if wanted := request.query_params.get("id"):  # of the form in the head of each page
+        return RedirectResponse(f"/organizations/{quote(wanted.strip(), safe='')}", status_code=303)
     id_, before, past = _id(request), before_of(request), _past(request)
     inspector = await context_of(request).inspector()
     found = await full_report(inspector, id_, before=before or BIGINT_MAX, facts=FACTS)

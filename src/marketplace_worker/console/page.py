@@ -37,6 +37,9 @@ LABELS = {
 }
 """What a page calls a state."""
 
+VERSIONED = ("console.css", "copy.js", "htmx.min.js")
+"""Files whose addresses in the pages contain their hash."""
+
 NAVIGATION = (
     ("/", "Fleet"),
     ("/dead-letters", "Dead letters"),
@@ -81,7 +84,7 @@ def _environment() -> Environment:
         "distance": distance,
         "label": LABELS.__getitem__,
         "navigation": NAVIGATION,
-        "versions": {name: _version(name) for name in ("console.css", "htmx.min.js")},
+        "versions": {name: _version(name) for name in VERSIONED},
     }
     return templates
 
