@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from typer.core import TyperGroup
 
 from command_line import every_command, run
 from marketplace_worker.cli import COMMANDS
 from marketplace_worker.cli.grammar import CONNECTION, leaves, load
+from marketplace_worker.cli.watching import watch
 
 Type = Callable[..., tuple[int, str, str]]
 
@@ -54,6 +56,61 @@ def test_every_command_takes_the_options_of_its_kind(command: str) -> None:
     assert ("--config" in given) is ("--folder" in given)
     assert ("--output" in given) is ("--json" in given) is ("-o" in given)
     assert command not in LOOKS or {"--config", "--output"} <= given
+
+
+def test_what_shows_the_present_can_be_watched() -> None:
+    """Not what pages through the past, nor what acts."""
+    watched = {command for command in every_command() if "--watch" in options(command)}
+    assert watched == {
+        "org list", "org show", "org explain", "due", "status", "guard status",
+        "dead-letters groups", "intake status",
+    }  # fmt: skip
+
+
+def test_a_watch_looks_again_until_ctrl_c(
+    typed: Type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A database that is away does not end it; each look has the options that were given."""
+    (tmp_path / CONNECTION).write_text(f'postgres.dsn = "{NOBODY}"\n')
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", wait)
+    status, out, err = typed("due", "--watch", "7", "--folder", tmp_path)
+    assert (status, err, waits) == (130, "", [7, 7])
+    assert out.count("Postgres at 127.0.0.1:1") == 2
+    assert "\x1b" not in out
+
+
+def test_a_watch_in_a_terminal_shows_the_newest_look_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Drawn at once when it is complete; the exit status of a look does not end it."""
+    looks: list[bool] = []
+
+    def look() -> None:
+        looks.append(sys.stdout.isatty())
+        assert capsys.readouterr().out.count("look") == (len(looks) > 1), "drawn when complete"
+        print(f"look {len(looks)}")
+        raise typer.Exit(3 if len(looks) < 3 else 0)
+
+    def wait(_: float) -> None:
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", wait)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(typer.Exit) as ended:
+        watch(look, 2)
+    assert ended.value.exit_code == 130
+    screen = capsys.readouterr().out
+    assert screen.startswith("\x1b[H\x1b[2J")
+    assert screen.endswith("UTC, every 2 s until Ctrl-C\n\nlook 3\n")
+    assert looks == [True] * 3
 
 
 @pytest.mark.parametrize("command", LOOKS)

@@ -41,7 +41,9 @@ COMMANDS: Tree = {
         {"create": Leaf("working:create_topics_command", "Create the missing topics.")},
     ),
     "status": Leaf(
-        "status:status_command", "Show on one screen what is wrong, and what to do about it."
+        "status:status_command",
+        "Show on one screen what is wrong, and what to do about it.",
+        watched=True,
     ),
     "org": Branch(
         "List organizations; inspect or erase one.",
@@ -49,10 +51,12 @@ COMMANDS: Tree = {
             "list": Leaf(
                 "listing:list_command",
                 "List organizations: by state, marketplace, subscription, and what they wait for.",
+                watched=True,
             ),
             "show": Leaf(
                 "organizations:show_command",
                 "Show an organization: state, capabilities, plans, holds, notice, next step.",
+                watched=True,
             ),
             "history": Leaf(
                 "organizations:history_command",
@@ -62,6 +66,7 @@ COMMANDS: Tree = {
                 "organizations:explain_command",
                 "Explain an organization's state, what comes next by which rule, and what would "
                 "stop it.",
+                watched=True,
             ),
             "erase": Leaf(
                 "erasing:erase_command",
@@ -71,7 +76,9 @@ COMMANDS: Tree = {
         },
     ),
     "due": Leaf(
-        "due:due_command", "List upcoming steps, notices and ends of plans, overdue ones first."
+        "due:due_command",
+        "List upcoming steps, notices and ends of plans, overdue ones first.",
+        watched=True,
     ),
     "guard": Branch(
         "The guard, which limits destructive steps.",
@@ -79,6 +86,7 @@ COMMANDS: Tree = {
             "status": Leaf(
                 "guard:status_command",
                 "Show whether the guard is tripped, its counts and limits, and the withheld steps.",
+                watched=True,
             ),
             "trip": Leaf(
                 "guard_operating:trip_command",
@@ -98,6 +106,7 @@ COMMANDS: Tree = {
             "groups": Leaf(
                 "dead_letters:groups_command",
                 "List waiting dead letters by topic, field and reason.",
+                watched=True,
             ),
             "list": Leaf("dead_letters:list_command", "List dead letters, the newest first."),
             "show": Leaf(
@@ -122,6 +131,7 @@ COMMANDS: Tree = {
             "status": Leaf(
                 "intake:status_command",
                 "Show the stopped topics with the reason, and earlier stops with who resumed them.",
+                watched=True,
             ),
             "resume": Leaf(
                 "resuming:resume_command",

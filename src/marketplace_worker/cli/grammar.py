@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from marketplace_worker.cli.watching import watch
 from marketplace_worker.errors import Misconfigured
 
 CONNECTION = "connection.toml"
@@ -46,11 +47,12 @@ As = Annotated[
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """A command, or a group that its module builds: `module:name` in this package, and the first
-    sentence of its help.
+    sentence of its help.  `watched`: it looks, and can repeat that with `--watch`.
     """
 
     where: str
     help: str
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,12 @@ def _options(
         typer.Option(help=f"Folder of `run --embedded`: reads the {CONNECTION} in it."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --output json.")] = False,
+    watch: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.5, help="Look again so often, until Ctrl-C."),
+    ] = None,
 ) -> None:
-    """The options that `CliCommand` adds."""
+    """The options that `CliCommand` and `WatchedCommand` add."""
 
 
 def _compiled(callback: Any, **attributes: Any) -> Any:  # noqa: ANN401 - typer's copies of click's classes
@@ -111,6 +117,27 @@ class CliCommand(TyperCommand):
                 given["config"] = Path(folder) / CONNECTION
         assert given.keys() <= names
         return super().invoke(ctx)
+
+
+class WatchedCommand(CliCommand):
+    """A command that looks: it takes `--watch`."""
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:  # noqa: ANN401 - typer's own
+        super().__init__(*args, **attributes)
+        self.params.append(_SHARED["watch"])
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own
+        """Run it, once or until Ctrl-C."""
+        every_s = ctx.params.pop("watch")
+        if every_s is None:
+            return super().invoke(ctx)
+        given = dict(ctx.params)
+
+        def run_once() -> None:
+            ctx.params = dict(given)
+            super(WatchedCommand, self).invoke(ctx)
+
+        return watch(run_once, every_s)
 
 
 class Group(TyperGroup):
@@ -156,7 +183,7 @@ def load(name: str, leaf: Leaf) -> Any:  # noqa: ANN401 - typer's copies of clic
         command = typer.main.get_command(found)
         command.name = name
         return command
-    return _compiled(found, name=name, cls=CliCommand)
+    return _compiled(found, name=name, cls=WatchedCommand if leaf.watched else CliCommand)
 
 
 def leaves(tree: Tree, *above: str) -> Sequence[tuple[tuple[str, ...], Leaf]]:

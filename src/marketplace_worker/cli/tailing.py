@@ -13,6 +13,7 @@ import typer
 from marketplace_worker.cli.delivering import moment_of
 from marketplace_worker.cli.grammar import As, Config, Output
 from marketplace_worker.cli.options import run_async
+from marketplace_worker.cli.watching import INTERRUPTED
 from marketplace_worker.contract.event_lines import event_name, event_remark
 from marketplace_worker.errors import Misconfigured
 from marketplace_worker.lifecycle.events import EventKind
@@ -22,8 +23,6 @@ from marketplace_worker.streams.following import follow
 from marketplace_worker.terminal import escaped_json, visible
 
 NAME_WIDTH = max(map(len, EventKind))
-INTERRUPTED = 130
-"""The exit status of a program that Ctrl-C ends."""
 
 
 def tail_command(
