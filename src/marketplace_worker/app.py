@@ -25,11 +25,13 @@ from marketplace_worker.runtime.batch_sizing import BatchSizer
 from marketplace_worker.runtime.loops import CANCEL_TIMEOUT_S, Step, looping, unless_stopped
 from marketplace_worker.runtime.probes import (
     PROBE_EVERY_S,
+    STATES_EVERY_S,
     ingest_heartbeat,
     keep_connections_current,
     probe_consumer,
     probe_lag,
     probe_postgres,
+    probe_states,
 )
 from marketplace_worker.runtime.watchdog import silence_max_s, watch
 from marketplace_worker.runtime.worker import Worker, worker_of
@@ -249,6 +251,7 @@ class _Tasks:
         probe = partial(probe_postgres, pool, self.health, floors)
         await probe()
         await self.repeat("check of Postgres", probe, PROBE_EVERY_S)
+        await self.repeat("numbers by state", partial(probe_states, pool), STATES_EVERY_S)
         renew = partial(keep_connections_current, pool, postgres, Credentials(postgres))
         await self.repeat("check of Postgres credentials", renew, PROBE_EVERY_S)
 

@@ -15,7 +15,7 @@ from marketplace_worker.errors import MessageRefused, Unavailable
 from marketplace_worker.lifecycle.states import State
 from marketplace_worker.operations.health import Health
 from marketplace_worker.record import Outgoing, Record
-from marketplace_worker.runtime.probes import probe_postgres
+from marketplace_worker.runtime.probes import probe_postgres, probe_states
 from marketplace_worker.runtime.worker import Worker
 from marketplace_worker.settings import Postgres, Retention, Topics
 from marketplace_worker.steps.deadlines import fire_due
@@ -255,6 +255,7 @@ async def test_organizations_by_state_and_waiting_dead_letters_are_shown(worker:
 
     async def probed() -> dict[str, float]:
         await probe_postgres(worker.pool, health, Floors())
+        await probe_states(worker.pool)
         labels = [{"state": state.value} for state in State]
         name = "marketplace_worker_organizations"
         return {each["state"]: REGISTRY.get_sample_value(name, each) or 0.0 for each in labels}

@@ -21,6 +21,8 @@ good that go through all of it."""
 
 READ_TOO_MUCH_MAX = 50
 
+STATE_CHANGES = ROWS // 20
+
 MODES = ("force_custom_plan", "force_generic_plan")
 """The second for what one connection asks so often that Postgres may cease to look at the values;
 a person's command has a connection of its own."""
@@ -198,6 +200,16 @@ async def test_hot_statements_read_about_as_many_rows_as_they_need(filled: Pool)
             for problem in _problems(asked, await _plan(conn, name, asked, mode))
         ]
     assert not found, "\n".join(found)
+
+
+async def test_the_numbers_by_state_are_sums_of_their_own_rows(filled: Pool) -> None:
+    """No organization is read: there may be millions.  Each worker asks every half minute."""
+    async with filled.acquire() as conn:
+        for name in ("state_counts.numbers", "state_counts.history"):
+            plan = await _plan(conn, name, Asked(), MODES[0])
+            scans = [node for node in _nodes(plan) if "Relation Name" in node]
+            assert {scan["Relation Name"] for scan in scans} == {"state_changes"}
+            assert sum(map(_read, scans)) <= STATE_CHANGES
 
 
 def _problems(asked: Asked, plan: dict[str, Any]) -> Iterator[str]:

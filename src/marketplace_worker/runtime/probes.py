@@ -1,6 +1,7 @@
 """Probes: report to health what Postgres, the schema and each consumer are like now."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -21,6 +22,9 @@ PROBE_EVERY_S = 2.0
 COUNTED_MAX = 10_000
 """Up to how many waiting dead letters are counted."""
 
+STATES_EVERY_S = 30.0
+"""Less often: a sum over a few rows for each day, and over those that are not merged yet."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -34,7 +38,6 @@ async def probe_postgres(pool: Pool, health: Health, floors: Floors) -> int:
             metrics.OLDEST_XMIN_AGE.set(await oldest_xmin_age(conn))
             waiting, _ = await dead_letters.backlog(conn, limit=COUNTED_MAX)
             metrics.DEAD_LETTERS_WAITING.set(waiting)
-            metrics.show_states(await state_counts.numbers(conn))
     except Unavailable:
         health.report("Postgres", not_ready_reason="does not answer, or has no free connection")
     except Misconfigured as error:
@@ -42,6 +45,17 @@ async def probe_postgres(pool: Pool, health: Health, floors: Floors) -> int:
     else:
         health.report("Postgres")
         health.report("schema")
+    return 0
+
+
+async def probe_states(pool: Pool) -> int:
+    """Show how many organizations are in each state.
+
+    Where Postgres is away the numbers stay what they were; `probe_postgres` reports it.
+    """
+    with suppress(Unavailable):
+        async with transaction(pool) as conn:
+            metrics.show_states(await state_counts.numbers(conn))
     return 0
 
 
