@@ -12,7 +12,7 @@ from marketplace_worker.operations import health
 from marketplace_worker.operations.health import Health
 from marketplace_worker.operations.shutdown import Shutdown
 from marketplace_worker.runtime import watchdog
-from marketplace_worker.runtime.watchdog import silence_max_s, watch
+from marketplace_worker.runtime.watchdog import ReadinessLog, silence_max_s, watch
 from marketplace_worker.settings import Kafka, Postgres, Relay, Settings
 
 
@@ -57,39 +57,68 @@ async def test_a_worker_ends_when_a_loop_hung_for_twice_what_is_allowed(
         if ends:
             with pytest.raises(CannotGoOn, match="the loop relay had no heartbeat for 120 s"):
                 watching.result()
-            (line,) = logged
+            (line,) = (each for each in logged if each["event"] != "worker_not_ready")
             assert (line["event"], line["log_level"]) == ("loop_hangs", "error")
             assert (line["loop"], line["silent_s"]) == ("relay", 120)
             assert any("watchdog.py" in place for place in line["tasks"]["watch"])
         else:
-            assert logged == []
+            assert {each["event"] for each in logged} == {"worker_not_ready"}
             assert worker.silences()["event loop"] == 0
             watching.cancel()
             await asyncio.wait({watching})
 
 
-async def test_a_line_says_when_the_worker_is_ready_and_when_no_longer(
+def test_each_change_of_readiness_is_a_line_with_the_reasons(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With the reasons that `/readyz` gives; not while it starts, and once for each change."""
-    monkeypatch.setattr(watchdog, "TICK_S", 0.01)
+    """Those that `/readyz` gives; what a worker waits for while it starts is no warning."""
+    monkeypatch.setattr(health, "time", Clock)
+    worker = Health(silence_max_s=60.0, stopping=lambda: False)
+    readiness = ReadinessLog(worker)
+
+    def lines_after(change: Callable[[], None]) -> list[tuple[str, str, Sequence[str] | None]]:
+        change()
+        with capture_logs() as logged:
+            readiness.log_change()
+            readiness.log_change()
+        return [(each["event"], each["log_level"], each.get("reasons")) for each in logged]
+
+    def start() -> None:
+        worker.started = True
+
+    def silence(seconds: float) -> None:
+        Clock.now += seconds
+
+    not_ready = "worker_not_ready"
+    starting = "the worker is starting"
+    assert lines_after(lambda: None) == [(not_ready, "info", [starting])]
+    assert lines_after(lambda: worker.report("Postgres", not_ready_reason="away")) == [
+        (not_ready, "info", [starting, "Postgres: away"])
+    ]
+    assert lines_after(start) == [(not_ready, "info", ["Postgres: away"])]
+    assert lines_after(lambda: worker.report("Postgres")) == [("worker_ready", "info", None)]
+    assert lines_after(lambda: silence(11)) == [
+        (not_ready, "warning", ["Postgres: has not answered for 11 s"])
+    ]
+    assert lines_after(lambda: silence(1)) == []
+    assert lines_after(lambda: worker.report("Postgres", not_ready_reason="full")) == [
+        (not_ready, "warning", ["Postgres: full"])
+    ]
+    assert lines_after(lambda: worker.report("Postgres")) == [("worker_ready", "info", None)]
+
+
+async def test_the_watch_logs_readiness_as_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each of its turns."""
+    monkeypatch.setattr(watchdog, "TICK_S", 0.0)
     worker = Health(silence_max_s=60.0, stopping=lambda: False)
     with Shutdown(asyncio.Event(), within_s=5.0) as stop, capture_logs() as logged:
         watching = asyncio.create_task(watch(worker, stop))
-
-        async def lines_after(change: Callable[[], None]) -> list[tuple[str, Sequence[str] | None]]:
-            logged.clear()
-            change()
-            await asyncio.sleep(0.1)
-            return [(each["event"], each.get("reasons")) for each in logged]
-
-        assert await lines_after(lambda: worker.report("Postgres", not_ready_reason="away")) == []
-        worker.started = True
-        assert await lines_after(lambda: None) == []
-        assert await lines_after(lambda: worker.report("Postgres")) == [("worker_ready", None)]
-        assert await lines_after(
-            lambda: worker.report("Postgres", not_ready_reason="does not answer")
-        ) == [("worker_not_ready", ["Postgres: does not answer"])]
-        assert await lines_after(lambda: worker.report("Postgres")) == [("worker_ready", None)]
+        async with asyncio.timeout(60):
+            while not logged:  # noqa: ASYNC110 - a line of the log is no event
+                await asyncio.sleep(0)
+            worker.started = True
+            while len(logged) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0)
         watching.cancel()
         await asyncio.wait({watching})
+    assert [line["event"] for line in logged] == ["worker_not_ready", "worker_ready"]

@@ -199,7 +199,11 @@ LINES = {
     # The process
     "worker_started": LogLine("The worker works."),
     "worker_ready": LogLine("`/readyz` answers 200."),
-    "worker_not_ready": LogLine("`/readyz` answers 503, for these reasons.", _PROBES),
+    "worker_not_ready": LogLine(
+        "`/readyz` answers 503, for these reasons; again when they change. At level info it has "
+        "not been ready since its start.",
+        _PROBES,
+    ),
     "worker_stopping": LogLine("The worker was asked to stop."),
     "worker_stopped": LogLine("The worker stopped."),
     "embedded_servers_started": LogLine("The servers of `run --embedded` answer."),

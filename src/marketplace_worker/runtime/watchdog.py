@@ -5,6 +5,7 @@ A loop that waits for a server still beats at each turn; one that hangs does not
 """
 
 import asyncio
+import re
 from collections.abc import Iterator
 from types import CoroutineType, FrameType
 
@@ -18,6 +19,8 @@ from marketplace_worker.settings import Settings
 TICK_S = 0.5
 
 EVENT_LOOP = "event loop"
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +53,7 @@ async def watch(health: Health, stop: Shutdown) -> None:
     """
     heartbeat = health.heartbeat(EVENT_LOOP)
     hung_after_s = 2 * health.silence_max_s
-    was_ready = False
+    readiness = ReadinessLog(health)
     while not stop.requested.is_set():
         heartbeat.beat(rest_s=TICK_S)
         stop.end_process_unless_postponed(within_s=hung_after_s)
@@ -58,19 +61,34 @@ async def watch(health: Health, stop: Shutdown) -> None:
             if silent_s > hung_after_s:
                 log.error("loop_hangs", loop=loop, silent_s=round(silent_s), tasks=_tasks())
                 raise CannotGoOn(f"the loop {loop} had no heartbeat for {silent_s:.0f} s")
-        if health.started:
-            was_ready = _log_readiness(health, was_ready=was_ready)
+        readiness.log_change()
         await asyncio.sleep(TICK_S)
 
 
-def _log_readiness(health: Health, *, was_ready: bool) -> bool:
-    """Log what `/readyz` answers, if that has changed; returns whether the worker is ready."""
-    reasons = health.not_ready_reasons()
-    if was_ready and reasons:
-        log.warning("worker_not_ready", reasons=reasons)
-    elif not (was_ready or reasons):
-        log.info("worker_ready")
-    return not reasons
+class ReadinessLog:
+    """Logs what `/readyz` answers, whenever that has changed.
+
+    Until the worker is ready for the first time, what it waits for is no warning.
+    """
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._logged: list[str] | None = None
+        self._has_been_ready = False
+
+    def log_change(self) -> None:
+        """Log the answer if it is another than the last one; its numbers do not count."""
+        reasons = self._health.not_ready_reasons()
+        without_numbers = [_NUMBER.sub("", each) for each in reasons]
+        if without_numbers == self._logged:
+            return
+        self._logged = without_numbers
+        if not reasons:
+            self._has_been_ready = True
+            log.info("worker_ready")
+        else:
+            write = log.warning if self._has_been_ready else log.info
+            write("worker_not_ready", reasons=reasons)
 
 
 def _tasks() -> dict[str, list[str]]:
