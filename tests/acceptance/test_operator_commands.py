@@ -685,7 +685,10 @@ async def test_a_redrive_predicts_its_result_and_repeating_it_does_nothing(
     )
     assert [each["became"] for each in done["results"]] == [*["refused"] * 3, *["redriven"] * 2]
     assert "Olga" not in err
-    assert [json.loads(line)["event"] for line in err.splitlines()] == ["dead_letters_redriven"]
+    assert [json.loads(line)["event"] for line in err.splitlines()] == [
+        *["fact_decided"] * 2,
+        "dead_letters_redriven",
+    ]
     assert {"stark", "wayne"} <= (await states(fleet)).keys()
     listed = await document(run, "dead-letters", "list", "--status", "redriven")
     assert {(each["acted_by"], each["acted_because"]) for each in listed["dead_letters"]} == {

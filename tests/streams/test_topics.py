@@ -13,7 +13,7 @@ from aiokafka.admin.config_resource import (
 
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.settings import Settings, Topics
-from marketplace_worker.streams.rights import Right, to_read, to_write
+from marketplace_worker.streams.rights import Right, to_read, to_read_back, to_write
 from marketplace_worker.streams.topics import (
     Presence,
     TopicWarning,
@@ -101,9 +101,10 @@ async def test_topics_that_we_create_cause_no_warning(settings: Settings) -> Non
     """No warning for topics of `topics create`, nor for an unreachable Kafka."""
     kafka, topics = settings.kafka, settings.topics
     await create_topics(kafka, topics, partitions=1, replication_factor=1)
+    read_back = to_read_back(topics)
 
     found: list[TopicWarning] = []
-    found += await find_topic_warnings(kafka, topics.state, rights(settings))
+    found += await find_topic_warnings(kafka, topics.state, (*rights(settings), *read_back))
     nowhere = kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
     found += await find_topic_warnings(nowhere, topics.state, rights(settings))
 

@@ -129,13 +129,14 @@ async def find_topic_warnings(
     write it; empty if we may not read it, or Kafka does not answer: that is no reason not to start.
     """
     used = [right for right in rights if right.resource is Resource.TOPIC]
+    written = {right.name for right in used if right.operation is Operation.WRITE}
     doubts: list[TopicWarning] = []
     if not used:
         return doubts
     try:
         async with administering(kafka) as admin:
             for right in used:
-                if right.operation is Operation.READ:
+                if right.operation is Operation.READ and right.name not in written:
                     doubts += _doubts_inbound(right.name, await _settings_of(admin, right.name))
                 elif right.name == state:
                     doubts += _doubts_state(state, await _settings_of(admin, state))
