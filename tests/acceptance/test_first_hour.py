@@ -60,6 +60,12 @@ async def beginning(folder: Path, shell: str, variables: Mapping[str, str]) -> s
         await process.communicate()
 
 
+def severe(printed: str) -> list[str]:
+    """The warnings and errors of a log."""
+    assert '"event": "worker_' in printed
+    return [line for line in printed.splitlines() if re.search(r'"level": "(warn|err)', line)]
+
+
 def files(folder: Path, pattern: str) -> list[Path]:
     """The files of a pattern."""
     return list(folder.glob(pattern))
@@ -85,8 +91,9 @@ async def test_run_embedded_says_how_to_reach_its_servers(tmp_path: Path) -> Non
             out, _ = await due.communicate()
         assert (due.returncode, b"0 due" in out) == (0, True), out
         process.terminate()
-        await process.communicate()
+        rest, _ = await process.communicate()
         assert process.returncode == 0
+        assert severe(printed + rest.decode()) == []
     assert not file.exists(), "its servers have stopped"
 
 

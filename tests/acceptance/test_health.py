@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from acceptance.probed_worker import ProbedStage, ask
-from acceptance.stage import command, until, worker_process
+from acceptance.scenario import created
+from acceptance.stage import Stage, command, until, worker_process
 from marketplace_worker import app
 from marketplace_worker.embedded import process
 from marketplace_worker.errors import CannotGoOn
@@ -89,6 +90,37 @@ async def test_a_worker_with_an_outdated_schema_is_not_ready(
         await owner.close()
         await until(lambda: probed.replies("/readyz", "schema: ", "9999_new"))
         assert await probed.answered("/livez") == 200
+
+
+@pytest.mark.broker
+async def test_a_healthy_worker_logs_no_warning_and_no_error(
+    settings: Settings, stage: Stage, tmp_path: Path
+) -> None:
+    """Nor does one that joins it and leaves; the first is not ready while they share anew."""
+    logs = tmp_path / "first", tmp_path / "second"
+    async with worker_process(settings, logs[0]) as first:
+        await until(lambda: _is_ready(logs[0]))
+        async with worker_process(settings, logs[1]) as second:
+            await until(lambda: _is_ready(logs[1]))
+            second.terminate()
+            assert await second.wait() == 0
+        await stage.producer.send_and_wait(
+            settings.topics.organization_changes,
+            json.dumps(created(0, "acme")["value"]).encode(),
+            key=b"acme",
+        )
+        await until(lambda: stage.journalled(1))
+        first.terminate()
+        assert await first.wait() == 0
+    lines = [[json.loads(line) for line in log.read_text().splitlines()] for log in logs]
+    assert "acme" in {line.get("organization") for line in lines[0]}
+    severe = [[line for line in each if line["level"] != "info"] for each in lines]
+    assert [line for line in severe[0] if line["event"] != "worker_not_ready"] == []
+    assert severe[1] == []
+
+
+async def _is_ready(log: Path) -> bool:
+    return b'"worker_ready"' in await asyncio.to_thread(log.read_bytes)
 
 
 @pytest.mark.broker

@@ -99,6 +99,17 @@ def test_repeated_lines_of_libraries_are_limited_and_ours_are_not() -> None:
     assert events.count("ingest_waiting") == 100
 
 
+def test_what_libraries_say_at_a_healthy_start_is_left_to_our_lines() -> None:
+    """A member that joins makes the other's heartbeat fail; not every broker numbers messages."""
+    stream = io.StringIO()
+    ours(stream)
+    library = logging.getLogger("aiokafka.consumer.group_coordinator")
+    library.warning("Heartbeat failed for group %s because it is rebalancing", "facts")
+    library.error("Unexpected error during InitProducerIdRequest: %s", "UnknownError")
+    library.error("Heartbeat failed: %r", "another reason")
+    assert [line["message"] for line in lines(stream)] == ["Heartbeat failed: 'another reason'"]
+
+
 def test_libraries_are_logged_from_warnings_on() -> None:
     """At debug, aiokafka would write the payloads."""
     stream = io.StringIO()

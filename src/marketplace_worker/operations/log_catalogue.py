@@ -195,7 +195,11 @@ LINES = {
         "A consumer could not leave its group; its partitions wait for the session to end.", _KAFKA
     ),
     "producer_started": LogLine("The producer is ready."),
-    "producer_given_up": LogLine("A stop left messages unsent; they stay in the outbox.", _KAFKA),
+    "producer_given_up": LogLine(
+        "Kafka did not acknowledge all messages in time; they stay in the outbox, and are sent by "
+        "another producer.",
+        _KAFKA,
+    ),
     # The process
     "worker_started": LogLine("The worker works."),
     "worker_ready": LogLine("`/readyz` answers 200."),

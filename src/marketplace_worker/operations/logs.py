@@ -20,6 +20,15 @@ LIBRARY_LINES_MAX = 5
 LIBRARY_LINES_WITHIN_S = 60.0
 """Libraries repeat a message for as long as a server is away; one line in this time is enough."""
 
+_SAID_BY_US = (
+    # `producer_started` says what the broker can.
+    "Unexpected error during InitProducerIdRequest",
+    # `partitions_revoked` and `partitions_assigned`: another member has joined.
+    "Heartbeat failed for group %s because it is rebalancing",
+)
+"""How aiokafka's messages begin (before their arguments) for what happens at a healthy start too,
+and has a line of ours."""
+
 LIBRARY_LEVEL = logging.WARNING
 """Below this, aiokafka would write the payloads of what it sends."""
 
@@ -152,13 +161,17 @@ def _library_line(_logger: object, _method: str, line: EventDict) -> EventDict:
 
 
 class _RateLimit(logging.Filter):
-    """Drops messages that a library repeats, identified by their place in its code."""
+    """Drops what we say ourselves, and messages that a library repeats, identified by their place
+    in its code.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._said: dict[tuple[str, int], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if str(record.msg).startswith(_SAID_BY_US):
+            return False
         where = (record.pathname, record.lineno)
         now = time.monotonic()
         since, count = self._said.get(where, (now, 0))
