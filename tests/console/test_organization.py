@@ -1,9 +1,10 @@
 """The page of one organization: what it shows, how its history is paged, and who has looked."""
 
 import re
-from datetime import timedelta
+from dataclasses import replace
 from html import unescape
 
+import asyncpg
 import httpx2
 import pytest
 from starlette.applications import Starlette
@@ -14,6 +15,7 @@ from acceptance.scenario import at
 from acceptance.stage import MovableClock
 from marketplace_worker.console import organization
 from marketplace_worker.console.organization import UNKNOWN
+from marketplace_worker.inspection import organizations
 from marketplace_worker.inspection.history import LineKind, history
 from marketplace_worker.inspection.organizations import FullReport, full_report
 from marketplace_worker.inspection.timeline import Phase, Track
@@ -26,8 +28,6 @@ from steps.conftest import working_on
 from steps.story_beginnings import ingest_lines, linked, support, wait
 
 from .test_pages import text_of
-
-DAY = timedelta(days=1)
 
 
 async def shown(browser: httpx2.AsyncClient, path: str) -> str:
@@ -197,6 +197,47 @@ async def test_plans_that_a_deactivation_took_are_on_the_timeline(
     assert notice.ends_at == at(TODAY)
     (hold,) = of(await reported(app, "umbrella"), Track.HOLD)
     assert hold.ends_at == at(TODAY)
+
+
+async def test_a_timeline_of_the_newest_decisions_says_so(
+    app: Starlette, browser: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its states begin with them; the plans, and what is in force now, are all there."""
+    whole = await reported(app, "acme")
+    assert whole.timeline.complete
+    monkeypatch.setattr(organizations, "DECISIONS_MAX", 1)
+    for name in ("acme", "umbrella", "globex"):
+        assert "What was decided earlier is not shown." in await shown(
+            browser, f"/organizations/{name}"
+        )
+    newest = await reported(app, "acme")
+    assert of(newest, Track.STATE) == [
+        replace(each, starts_at=max(each.starts_at, at(34)))
+        for each in of(whole, Track.STATE)
+        if each.ends_at is None or each.ends_at > at(34)
+    ]
+    assert of(newest, Track.PLAN) == of(whole, Track.PLAN)
+    assert of(newest, Track.NOTICE) == of(whole, Track.NOTICE)[-1:]
+    globex = await reported(app, "globex")
+    assert [each.starts_at for each in of(globex, Track.PAUSE)] == [at(30)]
+
+
+async def test_a_timeline_whose_beginning_was_deleted_says_so(
+    app: Starlette, postgres_dsn: str
+) -> None:
+    """By retention: what stands since before is known without it."""
+    whole = await reported(app, "umbrella")
+    owner = await asyncpg.connect(postgres_dsn)
+    await owner.execute("DELETE FROM decisions WHERE organization_id IN ('umbrella', 'globex')")
+    await owner.close()
+    found, globex = await reported(app, "umbrella"), await reported(app, "globex")
+    assert (whole.timeline.complete, found.timeline.complete) == (True, False)
+    (before, *_) = of(found, Track.STATE)
+    assert before.starts_at == whole.report.organization.entered_at
+    (hold,) = of(found, Track.HOLD)
+    assert hold.starts_at == at(6)
+    (pause,) = of(globex, Track.PAUSE)
+    assert (pause.starts_at, pause.about) == (at(30), "azure:sub-91 waits for support")
 
 
 async def test_the_drawing_has_a_table_beside_it(browser: httpx2.AsyncClient) -> None:

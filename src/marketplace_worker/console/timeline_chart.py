@@ -99,7 +99,7 @@ class _Scale:
 
 def draw(timeline: OrganizationTimeline, past: Past) -> Drawing:
     """Rows of bars over an axis of time: the states, the plans, notices, holds, and pauses."""
-    first = min((each.starts_at for each in timeline.phases), default=timeline.now)
+    first = min((timeline.now, *(each.starts_at for each in timeline.phases)))
     age = timeline.now - first
     choices = [each for each in Past if each is Past.ALL or timedelta(days=_DAYS[each]) < age]
     past = past if past in choices else Past.ALL

@@ -67,8 +67,8 @@ class Phase:
 class OrganizationTimeline:
     """The phases of one organization, of each track in order of time.
 
-    `complete`: whether all its decisions were read.  Older ones are missing from the tracks of
-    states, notices and pauses; plans are complete.
+    `complete`: whether all its decisions were read.  Otherwise the states begin with the oldest
+    that was, and earlier notices, holds and pauses are missing; plans are complete.
     """
 
     now: datetime
@@ -93,15 +93,23 @@ def timeline(
     )
     coming = forecast(organization, fleet, view.policies, now=view.now, until=view.now + HORIZON)
     covered = case_of(organization, view.fleet, view.policies, now=view.now).covered
+    complete = len(decided) < limit and _from_the_first(organization, decided)
     phases = (
-        *_states(organization, decided, coming, view.now),
+        *_states(organization, decided, coming, view.now, complete=complete),
         *_plans(organization, covered),
         *_notices(decided, coming, organization),
         *_holds(organization, decided),
         *_pending(decided, organization),
         *_not_taken(explanation),
     )
-    return OrganizationTimeline(view.now, phases, len(decided) < limit)
+    return OrganizationTimeline(view.now, phases, complete)
+
+
+def _from_the_first(organization: Organization, decided: Iterable[HistoryEntry]) -> bool:
+    """Whether no older decision was deleted by retention.  An erasure deletes only the events."""
+    if organization.sequence == 0 or organization.erased_at is not None:
+        return True
+    return any(event["sequence"] == 1 for _, event in _events(decided, organization))
 
 
 # --- states ---------------------------------------------------------------------------------------
@@ -117,15 +125,19 @@ _STATES = {
 
 def _states(
     organization: Organization,
-    decided: Iterable[HistoryEntry],
+    decided: Sequence[HistoryEntry],
     coming: Iterable[ForecastEntry],
     now: datetime,
+    *,
+    complete: bool,
 ) -> Iterator[Phase]:
     if organization.creation is None:
         return
     changes = [each for each in decided if each.state is not each.state_before]
     before = changes[0].state_before if changes else organization.state
     at, state = organization.creation.occurred_at, before or organization.state
+    if not complete:
+        at = decided[0].decided_at if decided else organization.entered_at or at
     for each in changes:
         assert each.state is not None, "only an organization that exists changes its state"
         changed_at = max(effective_at(each), at)
@@ -209,6 +221,10 @@ def _notices(
                 last = None
             case _:
                 pass
+    standing = organization.notice
+    if last is None and standing is not None:  # given before the first of these decisions
+        named = max(standing.announced_for_at, standing.given_at)
+        last = Phase(Track.NOTICE, standing.step, standing.given_at, named)
     if last is not None:
         yield last
     for entry in coming:
@@ -268,6 +284,10 @@ def _pending(decided: Iterable[HistoryEntry], organization: Organization) -> Ite
         elif event["kind"] in _PENDING_ENDS and last is not None:
             yield replace(last, ends_at=at)
             last = None
+    waits = organization.pending
+    if last is None and waits is not None:  # since before the first of these decisions
+        for_what = f"{waits.subscription} waits for {waits.completed_by}"
+        last = Phase(Track.PAUSE, "reinstatement pending", waits.since, None, for_what)
     if last is not None:
         yield last
 
