@@ -8,6 +8,7 @@ from .conftest import Scheme, visiting
 
 PAGES = {
     "fleet": "/",
+    "organizations": "/organizations?due-within=P30D",
     "organization": "/organizations/acme",
     "dead-letters": "/dead-letters",
     "dead-letters-of-a-group": "/dead-letters/list",

@@ -136,6 +136,23 @@ async def test_the_calendar_counts_who_is_due_by_marketplace(browser: httpx2.Asy
     assert (await browser.get("/?marketplace=ebay")).status_code == 404
 
 
+async def test_the_numbers_of_the_fleet_lead_to_the_organizations(
+    browser: httpx2.AsyncClient,
+) -> None:
+    """Each state, and what is due within a week, of the chosen marketplace."""
+    fleet = (await browser.get("/?marketplace=azure")).text
+    assert "hooli" in text_of(await browser.get("/organizations?state=control_plane_loss"))
+    for address in (
+        "/organizations?state=suspended",
+        "/organizations?due-within=P7D&amp;marketplace=azure",
+    ):
+        assert f'href="{address}"' in fleet
+        assert (await browser.get(unescape(address))).status_code == 200
+    assert (
+        'href="/organizations?due-within=P7D"' in (await browser.get("/?marketplace=others")).text
+    )
+
+
 async def test_every_page_of_the_head_is_there(browser: httpx2.AsyncClient) -> None:
     """And is marked as the current one."""
     for path, name in NAVIGATION:

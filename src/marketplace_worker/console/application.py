@@ -13,7 +13,14 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from marketplace_worker.console import dead_letters, fleet, organization, policy, signing_in
+from marketplace_worker.console import (
+    dead_letters,
+    fleet,
+    organization,
+    organizations,
+    policy,
+    signing_in,
+)
 from marketplace_worker.console.headers import Guarded
 from marketplace_worker.console.page import STATIC, PageContext, render
 from marketplace_worker.console.signing_in import SESSION_S, Authentication, SignInRequired
@@ -22,6 +29,7 @@ from marketplace_worker.settings import Console
 
 PAGES: Sequence[BaseRoute] = (
     *fleet.ROUTES,
+    *organizations.ROUTES,
     *organization.ROUTES,
     *dead_letters.ROUTES,
     *policy.ROUTES,

@@ -43,6 +43,7 @@ async def _fleet(request: Request) -> Response:
         "rows": sorted(counts.items()),
         "stacked": STACKED,
         "chosen": chosen,
+        "others": OTHERS,
         "choices": ("", *Marketplace, OTHERS),
         "due": sum(each.organizations for each in due),
         "overdue": sum(each.organizations for each in due if each.day < first),

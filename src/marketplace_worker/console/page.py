@@ -42,6 +42,7 @@ VERSIONED = ("console.css", "copy.js", "htmx.min.js")
 
 NAVIGATION = (
     ("/", "Fleet"),
+    ("/organizations", "Organizations"),
     ("/dead-letters", "Dead letters"),
     ("/policy", "Policy"),
 )

@@ -3,7 +3,7 @@
 The index of the narrowest filter gives the ids in order; their rows are checked against the others.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,7 +18,7 @@ from marketplace_worker.lifecycle.vocabulary import (
     OrganizationId,
     marketplace_id,
 )
-from marketplace_worker.store import listing
+from marketplace_worker.store import listing, state_counts
 from marketplace_worker.store.database import Connection, one_moment
 from marketplace_worker.store.listing import (
     START,
@@ -71,6 +71,13 @@ class OrganizationPage:
     now: datetime
     organizations: Sequence[ListedOrganization]
     after: str | None
+
+
+async def count_by_state(inspector: Inspector) -> Mapping[State, int]:
+    """How many organizations are in each state, from the kept sums."""
+    async with one_moment(inspector.pool) as conn:
+        numbers = await state_counts.numbers(conn)
+    return {state: numbers.get(state, 0) for state in State}
 
 
 def remarks(listed: ListedOrganization) -> Sequence[str]:
