@@ -126,6 +126,14 @@ async def test_the_fleet_shows_how_many_organizations_are_in_each_state(
     assert "2026-01-02 " in shown
 
 
+async def test_large_numbers_are_grouped(browser: httpx2.AsyncClient, postgres_dsn: str) -> None:
+    """By narrow spaces, not by their codes."""
+    owner = await asyncpg.connect(postgres_dsn)
+    await owner.execute("INSERT INTO state_changes VALUES (DEFAULT, '2026-01-02', 'active', 12000)")
+    await owner.close()
+    assert "12\N{NARROW NO-BREAK SPACE}002" in (await browser.get("/")).text
+
+
 async def test_the_calendar_counts_who_is_due_by_marketplace(browser: httpx2.AsyncClient) -> None:
     """The choice is in the address; a wrong one is no bug."""
     everywhere = text_of(await browser.get("/"))

@@ -171,9 +171,15 @@ def _printable(value: object) -> object:
     return visible(value) if type(value) is str else value
 
 
-def _number(value: int) -> str:
-    """`1 234 567`, with a narrow space."""
-    return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+class _Figure(str):
+    """Digits, whose narrow spaces `_printable` leaves as they are."""
+
+    __slots__ = ()
+
+
+def _number(value: int) -> _Figure:
+    """`1 234 567`, with narrow spaces."""
+    return _Figure(f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"))
 
 
 def _version(name: str) -> str:
