@@ -3,13 +3,16 @@
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+import socket
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
+from importlib.metadata import version
 from typing import NoReturn
+from uuid import uuid4
 
 import structlog
 
@@ -23,6 +26,7 @@ from marketplace_worker.operations.shutdown import Shutdown
 from marketplace_worker.policy_reading import read_policy
 from marketplace_worker.runtime.batch_sizing import BatchSizer
 from marketplace_worker.runtime.loops import CANCEL_TIMEOUT_S, Step, looping, unless_stopped
+from marketplace_worker.runtime.presence import CHECK_EVERY_S, OwnRow
 from marketplace_worker.runtime.probes import (
     PROBE_EVERY_S,
     STATES_EVERY_S,
@@ -54,6 +58,7 @@ from marketplace_worker.store.database import (
 )
 from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import require_current_schema
+from marketplace_worker.store.workers import WorkerIdentity
 from marketplace_worker.streams.consumer import ConsumerHooks
 from marketplace_worker.streams.consuming import MEMBERS, Consumers, consuming
 from marketplace_worker.streams.failure_detection import ConsumerFailed
@@ -61,7 +66,7 @@ from marketplace_worker.streams.reading_back import read_back
 from marketplace_worker.streams.renewing import Renewal
 from marketplace_worker.streams.rights import Right, to_read, to_read_back, to_write
 from marketplace_worker.streams.starting_positions import holds_record
-from marketplace_worker.streams.topics import log_topic_warnings, require_access
+from marketplace_worker.streams.topics import TopicWarning, find_topic_warnings, require_access
 
 GARBAGE_THRESHOLDS = (20_000, 20, 50)
 """For `gc.set_threshold`: allocations before a young collection, and collections of a generation
@@ -143,10 +148,13 @@ async def _work(
         stack.callback(cutting.cancel)
         await require_current_schema(pool)
         await require_access(settings.kafka, rights := _rights(settings, loops))
-        await log_topic_warnings(settings.kafka, settings.topics.state, rights)
+        warnings = await find_topic_warnings(settings.kafka, settings.topics.state, rights)
+        for each in warnings:
+            log.warning("topic_settings_doubtful", topic=each.topic, reason=each.sentence)
         worker = worker_of(settings, policy, pool, *clocks)
         await _register(policy, worker)
-        tasks += await stack.enter_async_context(_tasks(settings, worker, loops, health, stop))
+        identity = _identity(loops, policy, warnings)
+        tasks += await stack.enter_async_context(_tasks(settings, worker, identity, health, stop))
         started.set()
         health.started = True
         log.info("worker_started", loops=sorted(loops), policy_version=policy.version)
@@ -157,6 +165,20 @@ async def _work(
             stop.request()
             log.info("worker_stopping")
     log.info("worker_stopped")
+
+
+def _identity(
+    loops: Collection[Loop], policy: Policy, warnings: Sequence[TopicWarning]
+) -> WorkerIdentity:
+    """What `status` shows of this process while it runs."""
+    return WorkerIdentity(
+        uuid4(),
+        socket.gethostname(),
+        version("marketplace-worker"),
+        sorted(loops),
+        policy.version,
+        [f"{each.topic} {each.sentence}" for each in warnings],
+    )
 
 
 @contextmanager
@@ -204,12 +226,13 @@ async def _register(policy: Policy, worker: Worker) -> None:
 
 @asynccontextmanager
 async def _tasks(
-    settings: Settings, worker: Worker, loops: frozenset[Loop], health: Health, stop: Shutdown
+    settings: Settings, worker: Worker, identity: WorkerIdentity, health: Health, stop: Shutdown
 ) -> AsyncIterator[list[asyncio.Task[None]]]:
     """Start the loops; on leaving, stop them in the order of the data flow, from intake to relay.
 
     The shutdown is signalled to all of them at once, with one deadline.
     """
+    loops = identity.loops
     async with AsyncExitStack() as stack:
         tasks = _Tasks(settings, worker, health, stop, stack)
         floors = Floors()
@@ -223,8 +246,8 @@ async def _tasks(
             delete_old = partial(retain, worker, settings.retention)
             await tasks.repeat(Loop.RETENTION, delete_old, RETAIN_EVERY_S)
             await tasks.repeat("state counts", partial(keep_state_counts, worker), COUNT_EVERY_S)
-        if Loop.INGEST in loops:
-            await tasks.ingest()
+        lag = await tasks.ingest() if Loop.INGEST in loops else dict
+        await tasks.record(OwnRow(worker.pool, identity, health, lag, system_clock))
         yield tasks.started
 
 
@@ -270,7 +293,12 @@ class _Tasks:
         send_former = partial(relays.send_former, health.heartbeat(name))
         await self.repeat(name, send_former, FORMER_TOPICS_EVERY_S)
 
-    async def ingest(self) -> None:
+    async def record(self, presence: OwnRow) -> None:
+        self.stack.push_async_callback(presence.leave)
+        await self.repeat("worker's row", presence.record, CHECK_EVERY_S)
+
+    async def ingest(self) -> Callable[[], Mapping[str, int]]:
+        """Returns what measures the lag of each group."""
         settings, kafka = self.settings, self.settings.kafka
         hooks = ConsumerHooks(
             on_turn=lambda name: ingest_heartbeat(self.health, name).beat(),
@@ -296,6 +324,7 @@ class _Tasks:
         failing = asyncio.create_task(_failing(consumers, settings), name=Loop.INGEST)
         self.stack.callback(failing.cancel)
         self.started.append(failing)
+        return consumers.lag
 
 
 async def _failing(consumers: Consumers, settings: Settings) -> NoReturn:

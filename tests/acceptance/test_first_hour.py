@@ -1,6 +1,7 @@
 """What a new user types: `run --embedded`, and the commands that it prints."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -90,11 +91,26 @@ async def test_run_embedded_says_how_to_reach_its_servers(tmp_path: Path) -> Non
         async with command("due", "--folder", "data", folder=tmp_path) as due:
             out, _ = await due.communicate()
         assert (due.returncode, b"0 due" in out) == (0, True), out
+        assert '"level":"warning"' not in printed
+        assert '"level":"error"' not in printed
+        await healthy(tmp_path)
         process.terminate()
         rest, _ = await process.communicate()
         assert process.returncode == 0
         assert severe(printed + rest.decode()) == []
     assert not file.exists(), "its servers have stopped"
+
+
+async def healthy(folder: Path) -> None:
+    """Wait until `status` finds nothing wrong: the worker has joined its groups, and says so."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            async with command("status", "--folder", "data", "--json", folder=folder) as status:
+                out, _ = await status.communicate()
+            if status.returncode == 0:
+                break
+    (worker,) = json.loads(out)["workers"]
+    assert (worker["not_ready"], worker["lag"]) == ([], {"activity": 0, "facts": 0})
 
 
 _README = re.compile(r"```\n(\$ marketplace-worker send story .*?)```", re.DOTALL)

@@ -274,7 +274,7 @@ async def test_read_only_commands_write_nothing(run: Run, fleet: Worker, policy:
 
 @pytest.mark.usefixtures("fleet")
 async def test_status_tells_by_its_exit_status_whether_something_is_wrong(run: Run) -> None:
-    """A stopped topic is wrong, and no relay runs here; dead letters only need attention."""
+    """A stopped topic is wrong, and no worker runs here; dead letters only need attention."""
     status, out, _ = await run("status", "--json")
     found = json.loads(out)
     assert status == 3
@@ -283,6 +283,7 @@ async def test_status_tells_by_its_exit_status_whether_something_is_wrong(run: R
     assert [(each["severity"], each["subject"]) for each in found["findings"]] == [
         ("wrong", "outbox"),
         ("wrong", "intake"),
+        ("wrong", "workers"),
         ("attention", "guard"),
         ("attention", "dead letters"),
     ]

@@ -37,8 +37,11 @@ SELECT EXISTS (
 GONE_WITHIN_S = 60
 OWN_VALUES = (
     "applied_at", "journal_id", "salt", "content_hash", "previous_hash", "hash", "head",
+    "started_at", "seen_at", "clock_ahead",
 )  # fmt: skip
-"""Ignored: the time of a migration, the id of a row, its salt, and the hashes derived from it."""
+"""Ignored: the time of a migration, the id of a row, its salt, and the hashes derived from it; and
+of a worker, when it ran, and its clock.
+"""
 
 
 @dataclass

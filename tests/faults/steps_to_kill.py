@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from pydantic import SecretStr
 
@@ -29,14 +30,17 @@ from acceptance.scenario import (
 from acceptance.stage import MovableClock
 from faults.fault_points import passing
 from marketplace_worker.app import _register
+from marketplace_worker.clock import system_clock
 from marketplace_worker.errors import Malformed, MessageRefused
 from marketplace_worker.lifecycle.facts import ClosureJudged, Erased, GuardReleased, GuardTripped
 from marketplace_worker.lifecycle.holders import HOLDERS_MAX
 from marketplace_worker.lifecycle.policy import Guard, Policy
 from marketplace_worker.lifecycle.reanchoring import WrongClockPeriod
 from marketplace_worker.lifecycle.vocabulary import Identity, OrganizationId
+from marketplace_worker.operations.health import Health
 from marketplace_worker.record import Outgoing, Record, StartOffset
 from marketplace_worker.runtime.intake import IntakeBreaker
+from marketplace_worker.runtime.presence import OwnRow
 from marketplace_worker.runtime.worker import Worker, worker_of
 from marketplace_worker.settings import (
     UNKEYED_EMAIL_KEY,
@@ -67,6 +71,7 @@ from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import migrate
 from marketplace_worker.store.policies import register
 from marketplace_worker.store.state_counts import UNMERGED_MAX
+from marketplace_worker.store.workers import WorkerIdentity
 from steps.story_beginnings import Line, bought, canceled, ended, linked, records, wait
 
 POLICY = Policy(version="new", guard=Guard(minimum=1, fraction=1.0, control_plane_fraction=1.0))
@@ -525,6 +530,34 @@ async def _counted(worker: Worker, _: Scene) -> None:
     await keep_state_counts(worker)
 
 
+IDENTITY = WorkerIdentity(UUID(int=1), "host-1", "0.2.0", ["relay"], "first")
+
+
+def _presence(worker: Worker, identity: WorkerIdentity = IDENTITY) -> OwnRow:
+    health = Health(silence_max_s=60, stopping=lambda: False)
+    return OwnRow(worker.pool, identity, health, lambda: {"facts": 3}, system_clock)
+
+
+async def _with_an_old_worker(worker: Worker, clock: MovableClock) -> None:
+    """A worker that ended two days ago without a word."""
+    await _with_outbox(worker, clock)
+    await _presence(worker, replace(IDENTITY, id=UUID(int=2))).record()
+    await worker.pool.execute("UPDATE workers SET seen_at = seen_at - interval '2 days'")
+
+
+async def _present(worker: Worker, _: Scene) -> None:
+    await _presence(worker).record()
+
+
+async def _left(worker: Worker, _: Scene) -> None:
+    await _presence(worker).leave()
+
+
+async def _with_a_worker(worker: Worker, clock: MovableClock) -> None:
+    await _with_outbox(worker, clock)
+    await _presence(worker).record()
+
+
 async def _migrated(worker: Worker, _: Scene) -> None:
     await migrate(worker.pool)
 
@@ -554,6 +587,8 @@ STEPS = {
     "a clock corrected": Step(_corrected, at(5), _with_wrong_clock),
     "retention": Step(_retained, RETAINED_AT, _with_old_rows),
     "state counts": Step(_counted, at(4), _with_many_state_changes),
+    "a worker's row": Step(_present, at(4), _with_an_old_worker),
+    "the end of a worker": Step(_left, at(4), _with_a_worker),
     "compare": Step(_compared, at(4), _before),
     "recover": Step(_recovered, at(4), _before, by_operator=True),
     "judge a closure": Step(_judged, at(4), _until_recovered, by_operator=True),

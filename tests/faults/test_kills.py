@@ -77,6 +77,7 @@ ONLY_LOOKED_AT = {
     "sessions.server_process",
     "subscriptions.links_of",
     "subscriptions.page",
+    "workers.read",
 }
 """Statements with which no step writes: a kill there leaves nothing half done."""
 

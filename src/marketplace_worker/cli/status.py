@@ -10,9 +10,18 @@ from marketplace_worker.cli.inspecting import inspecting
 from marketplace_worker.cli.options import run_async
 from marketplace_worker.cli.printing import Cell, print_data, print_facts, print_section, printed
 from marketplace_worker.clock import system_clock
+from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.explain.operators import moment
 from marketplace_worker.explain.wording import length
-from marketplace_worker.inspection.status import Finding, Severity, Status, findings, read_status
+from marketplace_worker.inspection.status import (
+    Finding,
+    Severity,
+    Status,
+    findings,
+    read_status,
+    unreachable,
+)
+from marketplace_worker.settings import load_inspection_settings
 from marketplace_worker.store.floors import Floors
 
 SOMETHING_WRONG = 3
@@ -28,13 +37,21 @@ def status_command(config: Config = None, output: As = Output.TABLE) -> None:
     Reads the database alone.  Exit status 3 where something is wrong; what only needs attention
     does not count.
     """
-    status = run_async(_status(config))
-    found = findings(status)
+    load_inspection_settings(config)  # what is wrong with the settings is no finding
+    try:
+        status = run_async(_status(config))
+    except (Unavailable, Misconfigured) as error:
+        found: Sequence[Finding] = [unreachable(str(error))]
+        shown: dict[str, object] = {"findings": found}
+    else:
+        found = findings(status)
+        shown = _data(status, found)
+        if output is Output.TABLE:
+            _print(status)
     if output is Output.TABLE:
-        _print(status)
         _print_findings(found)
     else:
-        print_data(_data(status, found), output)
+        print_data(shown, output)
     if any(each.severity is Severity.WRONG for each in found):
         raise typer.Exit(SOMETHING_WRONG)
 
@@ -61,6 +78,8 @@ def _print(status: Status) -> None:
         "outbox": f"the oldest message waits {length(fleet.outbox_age)}"
         if fleet.outbox_age
         else "empty",
+        "workers": f"{len(status.running)} running" if status.running else "none running",
+        "lag": ", ".join(f"{group} {n}" for group, n in status.lag.items()) or "unknown",
         "dead letters": f"{status.dead_letters} waiting",
         "stopped topics": ", ".join(each.topic for each in fleet.stopped) or "none",
     }
@@ -93,6 +112,8 @@ def _data(status: Status, found: Sequence[Finding]) -> dict[str, object]:
         "overdue": status.overdue,
         "outbox": {"oldest_for": fleet.outbox_age, "refused": fleet.held},
         "dead_letters": status.dead_letters,
+        "workers": status.workers,
+        "lag": status.lag,
         "stopped_topics": [each.topic for each in fleet.stopped],
         "feeds": dict(fleet.feeds),
         "clock_ahead": status.clock_ahead,

@@ -20,6 +20,7 @@ from marketplace_worker.inspection.calendar import Calendar, calendar
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.status import Status, read_status
 from marketplace_worker.lifecycle.states import State
+from marketplace_worker.store import policies
 from marketplace_worker.store.database import Pool, database_clock, one_moment
 from marketplace_worker.store.dead_letters import BIGINT_MAX
 from marketplace_worker.store.floors import Floors
@@ -95,7 +96,7 @@ class PageContext:
 
     Args:
         pool: the database, for reading.
-        policies: has the policy in force.
+        policies: has the policy that counts where no worker has ever used one.
     """
 
     def __init__(self, pool: Pool, policies: PolicyBook) -> None:
@@ -108,6 +109,8 @@ class PageContext:
     async def inspector(self) -> Inspector:
         """What the functions of inspection/ need, at the database's current time."""
         async with one_moment(self._pool) as conn:
+            if in_force := await policies.in_force(conn):
+                self.policies.current = in_force
             return Inspector(self._pool, self.policies, await database_clock(conn))
 
     async def status(self) -> Status:

@@ -11,7 +11,7 @@ from marketplace_worker.lifecycle.limits import control_plane_limit, destructive
 from marketplace_worker.lifecycle.safeguards import WINDOW, Trip
 from marketplace_worker.lifecycle.vocabulary import ActivityFeed
 from marketplace_worker.store import activity, intake, outbox, safeguards, state_counts
-from marketplace_worker.store.database import one_moment
+from marketplace_worker.store.database import Connection
 from marketplace_worker.store.floors import Floors
 
 DAYS = 90
@@ -48,38 +48,35 @@ class Overview:
     stopped: Sequence[intake.IntakeStop]
 
 
-async def overview(inspector: Inspector, floors: Floors) -> Overview:
-    """Read all figures in one snapshot."""
+async def overview(conn: Connection, inspector: Inspector, floors: Floors) -> Overview:
+    """Read all figures; `conn` is in one snapshot."""
     now = inspector.now
-    async with one_moment(inspector.pool) as conn:
-        guard = await safeguards.read(conn)
-        changes = await state_counts.history(conn)
-        states = state_history(changes, now.date(), days=DAYS)
-        fleet = states.population
-        feeds = await activity.feeds(conn, since=now.date())
-        rules, since = inspector.policies.current.guard, now - WINDOW
-        return Overview(
-            now=now,
-            states=states,
-            guard=GuardFigures(
-                trip=guard.trip,
-                requests_trip=guard.requests_trip,
-                destructive=Counted(
-                    guard.destructive_steps_since(since), destructive_step_limit(rules, fleet)
-                ),
-                control_plane=Counted(
-                    guard.control_plane_since(since), control_plane_limit(rules, fleet)
-                ),
-                requested=Counted(
-                    sum(guard.requested_since(since).values()), rules.requested_per_hour
-                ),
-                set_back_at=guard.set_back_at,
+    guard = await safeguards.read(conn)
+    changes = await state_counts.history(conn)
+    states = state_history(changes, now.date(), days=DAYS)
+    fleet = states.population
+    feeds = await activity.feeds(conn, since=now.date())
+    rules, since = inspector.policies.current.guard, now - WINDOW
+    return Overview(
+        now=now,
+        states=states,
+        guard=GuardFigures(
+            trip=guard.trip,
+            requests_trip=guard.requests_trip,
+            destructive=Counted(
+                guard.destructive_steps_since(since), destructive_step_limit(rules, fleet)
             ),
-            feeds=[
-                (feed, max((day.last_at for day in feeds.days[feed].values()), default=None))
-                for feed in ActivityFeed
-            ],
-            outbox_age=timedelta(seconds=await outbox.oldest_s(conn, floors)),
-            held=await outbox.held(conn),
-            stopped=[each for each in await intake.stops(conn) if each.holds],
-        )
+            control_plane=Counted(
+                guard.control_plane_since(since), control_plane_limit(rules, fleet)
+            ),
+            requested=Counted(sum(guard.requested_since(since).values()), rules.requested_per_hour),
+            set_back_at=guard.set_back_at,
+        ),
+        feeds=[
+            (feed, max((day.last_at for day in feeds.days[feed].values()), default=None))
+            for feed in ActivityFeed
+        ],
+        outbox_age=timedelta(seconds=await outbox.oldest_s(conn, floors)),
+        held=await outbox.held(conn),
+        stopped=[each for each in await intake.stops(conn) if each.holds],
+    )

@@ -1,6 +1,7 @@
 """Judges whether the worker and what it depends on are in order: what is wrong, and what to do."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,15 +11,24 @@ from marketplace_worker.explain.wording import length
 from marketplace_worker.inspection.fleet_view import Inspector
 from marketplace_worker.inspection.overview import Overview, overview
 from marketplace_worker.lifecycle.policy import Guard
-from marketplace_worker.store import dead_letters, organizations
+from marketplace_worker.store import dead_letters, organizations, state_counts, workers
 from marketplace_worker.store.database import one_moment
+from marketplace_worker.store.dead_letters import COUNTED_MAX
 from marketplace_worker.store.floors import Floors
-
-COUNTED_MAX = 10_000
-"""Up to how many rows are counted; more are shown as so many."""
+from marketplace_worker.store.state_counts import UNMERGED_MAX
+from marketplace_worker.store.workers import RunningWorker
 
 LATE_AFTER = timedelta(minutes=5)
 """How long a due step or a message for Kafka may wait before something is wrong."""
+
+LAG_MAX = 10_000
+"""How many records of a consumer group may wait."""
+
+SILENT_AFTER = timedelta(minutes=1)
+"""A worker writes its row every 15 seconds; one that did not for so long has ended, or hangs."""
+
+LOOPS = ("deadlines", "ingest", "relay", "retention")
+"""Somebody must run each of them."""
 
 FEED_SILENT_AFTER = timedelta(days=1)
 CLOCKS_DIFFER_BY = timedelta(seconds=30)
@@ -63,13 +73,16 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What was read at one moment.  `overdue`: by more than `LATE_AFTER`.  `own_clock`: of the
-    machine that asks, at `fleet.now`.
+    """What was read in one snapshot.  `workers`: those that have not stopped, the oldest first.
+    `overdue`: by more than `LATE_AFTER`.  `unmerged`: rows of the numbers by state that wait to be
+    merged.  `own_clock`: of the machine that asks, at `fleet.now`.
     """
 
     fleet: Overview
+    workers: Sequence[RunningWorker]
     overdue: Backlog
     dead_letters: Backlog
+    unmerged: int
     guard: Guard
     own_clock: datetime
 
@@ -78,22 +91,39 @@ class Status:
         """By how much the database's clock is ahead of ours; negative where it is behind."""
         return self.fleet.now - self.own_clock
 
+    @property
+    def running(self) -> Sequence[RunningWorker]:
+        """The workers that were seen lately."""
+        return [each for each in self.workers if each.silent_for <= SILENT_AFTER]
+
+    @property
+    def lag(self) -> Mapping[str, int]:
+        """By consumer group, how many records wait, over all workers that run."""
+        sums = Counter[str]()
+        for each in self.running:
+            sums.update(each.lag)
+        return sums
+
 
 async def read_status(inspector: Inspector, own_clock: datetime, floors: Floors) -> Status:
     """Read everything; no reading grows with the fleet."""
-    fleet = await overview(inspector, floors)
     async with one_moment(inspector.pool) as conn:
+        fleet = await overview(conn, inspector, floors)
         late = await organizations.overdue(conn, inspector.now - LATE_AFTER, limit=COUNTED_MAX)
         waiting = await dead_letters.backlog(conn, limit=COUNTED_MAX)
+        unmerged = await state_counts.unmerged(conn)
+        running = await workers.read(conn)
     rules = inspector.policies.current.guard
-    return Status(fleet, Backlog(*late), Backlog(*waiting), rules, own_clock)
+    return Status(fleet, running, Backlog(*late), Backlog(*waiting), unmerged, rules, own_clock)
 
 
 def findings(status: Status) -> Sequence[Finding]:
     """What is not in order, the most urgent first."""
     found = [
         *_guard(status), *_guard_limit(status), *_flow(status.fleet), *_waiting(status),
-        *_arriving(status), *_clocks(status),
+        *_arriving(status), *_clocks(status), *_workers(status), *_kafka(status),
+        *_differences(status.running),
+        *_housekeeping(status),
     ]  # fmt: skip
     return sorted(found, key=lambda each: each.severity is not Severity.WRONG)
 
@@ -210,3 +240,113 @@ def _clocks(status: Status) -> Iterator[Finding]:
             "compare both with a third, and correct the wrong one",
             "Wrong clocks",
         )
+
+
+def _workers(status: Status) -> Iterator[Finding]:
+    started = {loop for each in status.running for loop in each.identity.loops}
+    if missing := [loop for loop in LOOPS if loop not in started]:
+        yield Finding(
+            Severity.WRONG,
+            "workers",
+            f"no worker runs: {', '.join(missing)}" if started else "no worker runs",
+            "marketplace-worker run",
+            "Probes and exit status",
+        )
+    for each in status.workers:
+        if each.silent_for > SILENT_AFTER:
+            yield Finding(
+                Severity.ATTENTION,
+                "workers",
+                f"{_name(each)} has not written its row for {length(each.silent_for)}, and has not "
+                "said that it stopped",
+                "if the process is gone, read the end of its log; the row goes after a day",
+                "Probes and exit status",
+            )
+        elif each.not_ready:
+            yield Finding(
+                Severity.WRONG,
+                "workers",
+                f"{_name(each)} is not ready: {'; '.join(each.not_ready)}",
+                "see the line in the runbook; a worker that only starts is ready within a minute",
+                "Probes and exit status",
+            )
+
+
+def _kafka(status: Status) -> Iterator[Finding]:
+    for group, records in status.lag.items():
+        if records > LAG_MAX:
+            yield Finding(
+                Severity.ATTENTION,
+                "Kafka",
+                f"{records} records of the group {group} wait",
+                "run status again; if they become no fewer, start another worker",
+                "Kafka",
+            )
+    for sentence in sorted(
+        {each for worker in status.running for each in worker.identity.topic_warnings}
+    ):
+        yield Finding(
+            Severity.ATTENTION, "topics", sentence, "change it, and restart the workers", "Kafka"
+        )
+
+
+def _differences(running: Sequence[RunningWorker]) -> Iterator[Finding]:
+    versions = sorted({each.identity.version for each in running})
+    if len(versions) > 1:
+        yield Finding(
+            Severity.ATTENTION,
+            "workers",
+            f"workers of {len(versions)} versions run: {', '.join(versions)}",
+            "finish the update",
+            "Probes and exit status",
+        )
+    policies = sorted({each.identity.policy_version for each in running})
+    if len(policies) > 1:
+        yield Finding(
+            Severity.ATTENTION,
+            "policy",
+            f"workers use {len(policies)} policies: {', '.join(policies)}",
+            "give all workers the same policy file, and restart them",
+            "Decisions",
+        )
+    for each in running:
+        if abs(each.clock_ahead) > CLOCKS_DIFFER_BY:
+            side = "ahead of" if each.clock_ahead > timedelta(0) else "behind"
+            yield Finding(
+                Severity.ATTENTION,
+                "clocks",
+                f"the clock of {_name(each)} is {length(abs(each.clock_ahead))} {side} the "
+                "database's",
+                "compare both with a third, and correct the wrong one",
+                "Wrong clocks",
+            )
+
+
+def _housekeeping(status: Status) -> Iterator[Finding]:
+    if status.unmerged > 2 * UNMERGED_MAX:
+        yield Finding(
+            Severity.ATTENTION,
+            "numbers by state",
+            f"more than {2 * UNMERGED_MAX} rows of state_changes are not merged, so that each "
+            "reading of the numbers costs more",
+            "start a worker with the loop retention, or look for loop_waiting in its log",
+            "Postgres",
+        )
+
+
+def _name(worker: RunningWorker) -> str:
+    return f"the worker {str(worker.identity.id)[:8]} on {worker.identity.host}"
+
+
+def unreachable(reason: str) -> Finding:
+    """Where nothing can be read: the database does not answer, refuses the login, or its schema is
+    not this version's.
+    """
+    return Finding(
+        Severity.WRONG,
+        "database",
+        reason,
+        "where the sentence names nothing to do, check server and network; workers that run wait, "
+        "and continue by themselves",
+        "Postgres",
+    )

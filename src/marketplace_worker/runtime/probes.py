@@ -19,9 +19,6 @@ from marketplace_worker.store.snapshots import oldest_xmin_age
 
 PROBE_EVERY_S = 2.0
 
-COUNTED_MAX = 10_000
-"""Up to how many waiting dead letters are counted."""
-
 STATES_EVERY_S = 30.0
 """Less often: a sum over a few rows for each day, and over those that are not merged yet."""
 
@@ -36,7 +33,7 @@ async def probe_postgres(pool: Pool, health: Health, floors: Floors) -> int:
             metrics.OUTBOX_AGE.set(await outbox.oldest_s(conn, floors))
             metrics.OUTBOX_REFUSED.set(await outbox.held(conn))
             metrics.OLDEST_XMIN_AGE.set(await oldest_xmin_age(conn))
-            waiting, _ = await dead_letters.backlog(conn, limit=COUNTED_MAX)
+            waiting, _ = await dead_letters.backlog(conn, limit=dead_letters.COUNTED_MAX)
             metrics.DEAD_LETTERS_WAITING.set(waiting)
     except Unavailable:
         health.report("Postgres", not_ready_reason="does not answer, or has no free connection")

@@ -20,6 +20,9 @@ from marketplace_worker.store.queries import queries
 
 SQL = queries("dead_letters")
 
+COUNTED_MAX = 10_000
+"""Up to how many waiting rows are counted; more are shown as so many."""
+
 BIGINT_MAX = 2**63 - 1
 
 _NUMBER = re.compile(r"(?<![^.\[])[0-9]+(?![^.\]])")

@@ -38,6 +38,12 @@ async def read(conn: Connection, versions: Collection[str]) -> dict[str, Policy]
     return {row["version"]: policy_from_json(row["document"]) for row in rows}
 
 
+async def in_force(conn: Connection) -> Policy | None:
+    """The policy that the workers use; None: no worker has ever used any."""
+    document = await conn.fetchval(SQL["in_force"])
+    return None if document is None else policy_from_json(document)
+
+
 async def read_all(conn: Connection) -> dict[str, Policy]:
     """Every policy that was ever in force, by its version."""
     rows = await conn.fetch(SQL["read_all"])

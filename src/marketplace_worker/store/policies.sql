@@ -10,6 +10,13 @@ ON CONFLICT (version) DO NOTHING;
 -- $1 versions text[]
 SELECT version, document FROM policies WHERE version = ANY($1::text[]);
 
+-- name: in_force
+-- The policy of the worker that started last; where none runs, the one that was first used last.
+SELECT policies.document
+FROM policies LEFT JOIN workers ON workers.policy_version = policies.version
+ORDER BY workers.started_at DESC NULLS LAST, policies.first_used_at DESC
+LIMIT 1;
+
 -- name: read_all
 -- A few rows: one for each version of the policy.
 SELECT version, document FROM policies;

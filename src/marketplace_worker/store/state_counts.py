@@ -38,10 +38,15 @@ async def lead(conn: Connection) -> bool:
     return bool(await conn.fetchval(SQL["lead"]))
 
 
+async def unmerged(conn: Connection) -> int:
+    """How many rows wait to be merged, counted up to a bit more than twice `UNMERGED_MAX`."""
+    rows: int = await conn.fetchval(SQL["unmerged"], 2 * UNMERGED_MAX + 100)
+    return rows
+
+
 async def merge(conn: Connection) -> bool:
     """Merge the rows of each day and state, if there are many; returns whether it did."""
-    unmerged = await conn.fetchval(SQL["unmerged"], 2 * UNMERGED_MAX)
-    if unmerged < UNMERGED_MAX:
+    if await unmerged(conn) < UNMERGED_MAX:
         return False
     await conn.execute(SQL["merge"])
     return True

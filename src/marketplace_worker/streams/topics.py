@@ -145,12 +145,6 @@ async def find_topic_warnings(
     return doubts
 
 
-async def log_topic_warnings(kafka: Kafka, state: str, rights: Collection[Right]) -> None:
-    """Log what `find_topic_warnings` finds."""
-    for doubt in await find_topic_warnings(kafka, state, rights):
-        log.warning("topic_settings_doubtful", topic=doubt.topic, reason=doubt.sentence)
-
-
 async def _settings_of(admin: AIOKafkaAdminClient, topic: str) -> Mapping[str, str]:
     """The configuration of all of them, except those that Kafka does not let us read."""
     (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
