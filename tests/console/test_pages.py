@@ -2,23 +2,30 @@
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
+from uuid import UUID
 
 import asyncpg
 import httpx2
 import pytest
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
+from marketplace_worker.clock import system_clock
 from marketplace_worker.console import policy
 from marketplace_worker.console.headers import BODY_BYTES_MAX, HEADERS
 from marketplace_worker.console.page import NAVIGATION
 from marketplace_worker.console.signing_in import LOOPBACK
 from marketplace_worker.contract.policy_file import policy_to_toml
 from marketplace_worker.lifecycle.policy import Policy
-from marketplace_worker.store.database import Pool
+from marketplace_worker.settings import Postgres
+from marketplace_worker.store import workers
+from marketplace_worker.store.database import Pool, connecting, transaction
+from marketplace_worker.store.workers import WorkerIdentity
 
 PATHS = {
     "/dead-letters/{id:int}": "/dead-letters/1",
@@ -106,6 +113,40 @@ async def test_the_fleet_shows_the_guard_and_the_feeds(browser: httpx2.AsyncClie
     assert "logins 2026-02-06 00:00 UTC" in shown
     assert "dead letters 3" in shown
     assert LOOPBACK.name in shown
+
+
+async def test_the_fleet_shows_the_workers_that_run_and_how_far_behind_they_are(
+    browser: httpx2.AsyncClient, postgres_dsn: str
+) -> None:
+    """From their rows; one that was silent for a minute is shown as such."""
+    assert "None has written its row in the last day." in text_of(await browser.get("/now"))
+    ready = WorkerIdentity(UUID(int=1), "host-1", "0.2.0", ["ingest", "relay"], "2026-03")
+    doubtful = replace(ready, id=UUID(int=2), host="host-2")
+    silent = replace(ready, id=UUID(int=3), host="host-3")
+    now = system_clock()
+    async with connecting(Postgres(dsn=SecretStr(postgres_dsn))) as own:
+        async with transaction(own) as conn:
+            lag = {"facts": 12_345, "activity": 0}
+            await workers.record(conn, ready, not_ready=(), lag=lag, own_clock=now)
+            await workers.record(conn, silent, not_ready=(), lag={}, own_clock=now)
+            await workers.record(
+                conn,
+                doubtful,
+                not_ready=["consumer facts-1: is <away>"],
+                lag={},
+                own_clock=now - timedelta(hours=2),
+            )
+        await own.execute(
+            "UPDATE workers SET seen_at = seen_at - interval '9 minutes' WHERE id = $1", silent.id
+        )
+    for path in ("/", "/now"):
+        shown = text_of(await browser.get(path))
+        assert "00000000 on host-1 ready ingest, relay 0.2.0 2026-03" in shown
+        assert "activity 0, facts 12 345 agrees" in shown
+        assert "on host-2 not ready: consumer facts-1: is <away> ingest" in shown
+        assert "2 hours behind" in shown
+        assert "on host-3 silent ingest" in shown
+        assert "9 minutes ago" in shown
 
 
 async def test_what_is_wrong_stands_first_with_what_to_do(browser: httpx2.AsyncClient) -> None:
