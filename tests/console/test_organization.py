@@ -97,6 +97,7 @@ async def test_an_organization_that_was_never_created_has_a_page(
     assert "a/b <i>? never created" in words
     assert "It was never created: no organization.created has arrived." in words
     assert "organization.subscription_linked subscription aws:agmt-1" in words
+    assert "What would" not in words, "nothing comes that could be stopped"
 
 
 async def test_an_erased_organization_shows_what_is_left(
