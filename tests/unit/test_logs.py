@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,8 +13,11 @@ import pytest
 import structlog
 
 from marketplace_worker.operations.line_writer import LineWriter
+from marketplace_worker.operations.log_catalogue import LINES
 from marketplace_worker.operations.logs import Level, set_up_logs
 from plain_logs import log_plainly
+
+_COLOUR = re.compile(r"\x1b\[\d+m")
 
 
 class Terminal(io.StringIO):
@@ -58,12 +62,18 @@ def test_a_line_is_json_with_event_level_and_time_first() -> None:
     assert line["ts"].endswith("Z")
 
 
-def test_a_person_at_a_terminal_reads_no_json() -> None:
-    """The same fields, in columns."""
+def test_a_person_at_a_terminal_reads_columns_in_colour() -> None:
+    """The same fields in the same order, without JSON; the longest event fits its column."""
     stream = Terminal()
-    ours(stream).info("fact_applied", lag_ms=412)
-    assert "fact_applied" in stream.getvalue()
-    assert "{" not in stream.getvalue()
+    ours(stream).info("fact_applied", organization="acme", lag_ms=412)
+    ours(stream).warning(max(LINES, key=len), organization="acme")
+    assert "\x1b[" in stream.getvalue()
+    first, second = (_COLOUR.sub("", line) for line in stream.getvalue().splitlines())
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[info     \] fact_applied +organization=acme lag_ms=412",
+        first,
+    )
+    assert first.index("organization=") == second.index("organization=")
 
 
 def test_lines_below_the_level_are_not_written() -> None:

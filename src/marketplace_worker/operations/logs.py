@@ -29,6 +29,9 @@ _SAID_BY_US = (
 """How aiokafka's messages begin (before their arguments) for what happens at a healthy start too,
 and has a line of ours."""
 
+EVENT_CHARACTERS = 36
+"""The width of the column of events in a terminal: the longest."""
+
 LIBRARY_LEVEL = logging.WARNING
 """Below this, aiokafka would write the payloads of what it sends."""
 
@@ -98,11 +101,13 @@ def _rendered(stream: TextIO | LineWriter) -> list[Processor]:
     if stream.isatty():
         return [
             structlog.stdlib.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+            structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=True, key="ts"),
             structlog.processors.format_exc_info,
             _visible,
             structlog.dev.ConsoleRenderer(
                 timestamp_key="ts",
+                sort_keys=False,  # as in JSON: whom it concerns comes first
+                pad_event_to=EVENT_CHARACTERS,
                 # The rich one would show local variables, and with them addresses and secrets.
                 exception_formatter=structlog.dev.plain_traceback,
             ),
