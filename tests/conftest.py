@@ -4,7 +4,7 @@ A server comes up when the first test asks for it and goes when the run ends.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from uuid import uuid4
@@ -15,12 +15,14 @@ import pytest
 import examples
 import progress
 import servers
+import watched_log
 from marketplace_worker.errors import Misconfigured, Unavailable
 from marketplace_worker.store.migrations import migrate
 from plain_logs import log_plainly
 
 examples.use_everyday_profile()
 log_plainly()
+watched_log.watch()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,6 +58,18 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--through-the-worker"):
         config.pluginmanager.import_plugin("acceptance.through_the_worker")
     progress.install(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test in which an email address or a secret was logged."""
+    try:
+        result = yield
+    finally:
+        folder = getattr(item, "funcargs", {}).get("tmp_path")
+        found = watched_log.take_found(folder)
+    assert found == [], "the log must have no email address and no secret"
+    return result
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
