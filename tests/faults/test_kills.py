@@ -65,6 +65,7 @@ ONLY_LOOKED_AT = {
     "organizations.overdue",
     "organizations.page",
     "outbox.held",
+    "policies.in_force",
     "outbox.oldest",
     "outbox.topics",
     "replay.alone",
