@@ -176,13 +176,13 @@ async def test_pages_follow_one_another_without_a_gap(
     inspector: Inspector, criteria: Criteria, names: str, limit: int
 ) -> None:
     """Each is full but the last, also where several are due at one instant."""
-    pages, after = [], None
-    while True:
+    pages: list[str] = []
+    after = None
+    while after is not None or not pages:
+        assert len(pages) < len(names), "it goes round in a circle"
         page = await list_organizations(inspector, criteria, after=after, limit=limit)
         pages.append("".join(each.organization.id[0] for each in page.organizations))
         after = page.after
-        if after is None:
-            break
     assert pages == [names[at : at + limit] for at in range(0, len(names), limit)]
 
 
