@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -58,7 +58,7 @@ from marketplace_worker.store.database import (
 )
 from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.migrations import require_current_schema
-from marketplace_worker.store.workers import WorkerIdentity
+from marketplace_worker.store.workers import Lag, WorkerIdentity
 from marketplace_worker.streams.consumer import ConsumerHooks
 from marketplace_worker.streams.consuming import MEMBERS, Consumers, consuming
 from marketplace_worker.streams.failure_detection import ConsumerFailed
@@ -297,7 +297,7 @@ class _Tasks:
         self.stack.push_async_callback(presence.leave)
         await self.repeat("worker's row", presence.record, CHECK_EVERY_S)
 
-    async def ingest(self) -> Callable[[], Mapping[str, int]]:
+    async def ingest(self) -> Callable[[], Lag]:
         """Returns what measures the lag of each group."""
         settings, kafka = self.settings, self.settings.kafka
         hooks = ConsumerHooks(

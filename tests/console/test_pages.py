@@ -126,7 +126,7 @@ async def test_the_fleet_shows_the_workers_that_run_and_how_far_behind_they_are(
     now = system_clock()
     async with connecting(Postgres(dsn=SecretStr(postgres_dsn))) as own:
         async with transaction(own) as conn:
-            lag = {"facts": 12_345, "activity": 0}
+            lag = {"facts": {"orders": 12_000, "offers": 345}, "activity": {"logins": 0}}
             await workers.record(conn, ready, not_ready=(), lag=lag, own_clock=now)
             await workers.record(conn, silent, not_ready=(), lag={}, own_clock=now)
             await workers.record(
@@ -145,6 +145,7 @@ async def test_the_fleet_shows_the_workers_that_run_and_how_far_behind_they_are(
         assert "activity 0, facts 12 345 agrees" in shown
         assert "on host-2 not ready: consumer facts-1: is <away> ingest" in shown
         assert "2 hours behind" in shown
+        assert "records of offers 345 records of orders 12 000 dead letters" in shown
         assert "on host-3 silent ingest" in shown
         assert "9 minutes ago" in shown
 

@@ -535,7 +535,7 @@ IDENTITY = WorkerIdentity(UUID(int=1), "host-1", "0.2.0", ["relay"], "first")
 
 def _presence(worker: Worker, identity: WorkerIdentity = IDENTITY) -> OwnRow:
     health = Health(silence_max_s=60, stopping=lambda: False)
-    return OwnRow(worker.pool, identity, health, lambda: {"facts": 3}, system_clock)
+    return OwnRow(worker.pool, identity, health, lambda: {"facts": {"t": 3}}, system_clock)
 
 
 async def _with_an_old_worker(worker: Worker, clock: MovableClock) -> None:

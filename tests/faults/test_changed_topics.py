@@ -164,7 +164,7 @@ async def test_unassigned_partitions_are_named_and_counted(
 
         async def is_logged() -> bool:
             reason = consumers.activity[0].not_ready_reason
-            return f"{topic}/2" in reason and consumers.lag()["activity"] == 2
+            return f"{topic}/2" in reason and consumers.lag()["activity"].get(topic) == 2
 
         await eventually(is_logged)
         assert "reads 2 partitions" in consumers.activity[0].not_ready_reason

@@ -31,7 +31,9 @@ def present(
     """A worker that is ready, whose machine's clock is ahead."""
     health = Health(silence_max_s=60, stopping=lambda: False)
     health.started = True
-    return OwnRow(pool, identity, health, lambda: {"facts": 3}, lambda: system_clock() + ahead)
+    return OwnRow(
+        pool, identity, health, lambda: {"facts": {"t": 3}}, lambda: system_clock() + ahead
+    )
 
 
 async def rows(pool: Pool) -> Sequence[RunningWorker]:
@@ -46,7 +48,7 @@ async def test_a_worker_writes_its_row_and_deletes_it_when_it_stops(worker: Work
     await here.record()
     (row,) = await rows(worker.pool)
     assert row.identity == IDENTITY
-    assert (row.not_ready, row.lag) == ([], {"facts": 3})
+    assert (row.not_ready, row.lag) == ([], {"facts": {"t": 3}})
     assert timedelta(minutes=4) < row.clock_ahead < timedelta(minutes=6)
     assert timedelta(0) <= row.silent_for < timedelta(minutes=1)
     await here.leave()
@@ -63,7 +65,7 @@ async def test_a_change_of_readiness_is_written_at_once(worker: Worker) -> None:
     here.health.report("Postgres", not_ready_reason="does not answer")
     await here.record()
     (row,) = await rows(worker.pool)
-    assert (row.not_ready, row.lag) == (["Postgres: does not answer"], {"facts": 3})
+    assert (row.not_ready, row.lag) == (["Postgres: does not answer"], {"facts": {"t": 3}})
 
 
 async def test_an_old_row_is_written_again(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ async def test_the_lag_is_shown_by_group() -> None:
             REGISTRY.get_sample_value(name, {"consumer": each}) for each in ("facts", "activity")
         ]
 
-    await probe_lag(lambda: {"facts": 5, "activity": 12})
+    await probe_lag(lambda: {"facts": {"a": 2, "b": 3}, "activity": {"c": 12}})
     assert shown() == [5, 12]
-    await probe_lag(lambda: {"facts": 0, "activity": 12})
+    await probe_lag(lambda: {"facts": {}, "activity": {"c": 12}})
     assert shown() == [0, 12]

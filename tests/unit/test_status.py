@@ -38,7 +38,7 @@ ALL_LOOPS = ("deadlines", "ingest", "relay", "retention")
 WORKER = RunningWorker(
     WorkerIdentity(UUID(int=7), "host-1", "0.2.0", ALL_LOOPS, "2026"),
     not_ready=(),
-    lag={"facts": 6_000, "activity": 0},
+    lag={"facts": {"a": 1_000, "b": 5_000}, "activity": {"c": 0}},
     clock_ahead=timedelta(seconds=1),
     started_at=NOW - timedelta(days=3),
     silent_for=timedelta(seconds=14),
@@ -115,9 +115,9 @@ CASES = {
         "is not ready: consumer facts-1: has no partitions",
     ),
     "lag": (
-        with_workers(another(lag={"facts": 4_001})),
+        with_workers(another(lag={"facts": {"a": 4_001, "d": 0}})),
         Severity.ATTENTION,
-        "10001 records of the group facts wait",
+        "10001 records of the group facts wait, 5001 in a, 5000 in b:",
     ),
     "topic": (with_topic_warning(), Severity.ATTENTION, "topics: identity.logins is compacted"),
     "versions": (

@@ -18,6 +18,7 @@ from marketplace_worker.inspection.status import (
     Severity,
     Status,
     findings,
+    lag_in_words,
     read_status,
     unreachable,
 )
@@ -79,10 +80,11 @@ def _print(status: Status) -> None:
         if fleet.outbox_age
         else "empty",
         "workers": f"{len(status.running)} running" if status.running else "none running",
-        "lag": ", ".join(f"{group} {n}" for group, n in status.lag.items()) or "unknown",
         "dead letters": f"{status.dead_letters} waiting",
         "stopped topics": ", ".join(each.topic for each in fleet.stopped) or "none",
     }
+    for group, by_topic in sorted(status.lag.items()):
+        shown[f"waiting for {group}"] = lag_in_words(by_topic) or "nothing"
     for feed, newest in fleet.feeds:
         shown[f"newest of {feed}"] = newest or "never received"
     print_facts(shown)

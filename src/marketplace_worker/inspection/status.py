@@ -1,6 +1,6 @@
 """Judges whether the worker and what it depends on are in order: what is wrong, and what to do."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from marketplace_worker.store.database import one_moment
 from marketplace_worker.store.dead_letters import COUNTED_MAX
 from marketplace_worker.store.floors import Floors
 from marketplace_worker.store.state_counts import UNMERGED_MAX
-from marketplace_worker.store.workers import RunningWorker
+from marketplace_worker.store.workers import Lag, RunningWorker
 
 LATE_AFTER = timedelta(minutes=5)
 """How long a due step or a message for Kafka may wait before something is wrong."""
@@ -97,11 +97,12 @@ class Status:
         return [each for each in self.workers if each.silent_for <= SILENT_AFTER]
 
     @property
-    def lag(self) -> Mapping[str, int]:
-        """By consumer group, how many records wait, over all workers that run."""
-        sums = Counter[str]()
-        for each in self.running:
-            sums.update(each.lag)
+    def lag(self) -> Lag:
+        """Over all workers that run."""
+        sums = defaultdict[str, Counter[str]](Counter)
+        for worker in self.running:
+            for group, by_topic in worker.lag.items():
+                sums[group].update(by_topic)
         return sums
 
 
@@ -273,12 +274,13 @@ def _workers(status: Status) -> Iterator[Finding]:
 
 
 def _kafka(status: Status) -> Iterator[Finding]:
-    for group, records in status.lag.items():
+    for group, by_topic in status.lag.items():
+        records = sum(by_topic.values())
         if records > LAG_MAX:
             yield Finding(
                 Severity.ATTENTION,
                 "Kafka",
-                f"{records} records of the group {group} wait",
+                f"{records} records of the group {group} wait, {lag_in_words(by_topic)}",
                 "run status again; if they become no fewer, start another worker",
                 "Kafka",
             )
@@ -288,6 +290,12 @@ def _kafka(status: Status) -> Iterator[Finding]:
         yield Finding(
             Severity.ATTENTION, "topics", sentence, "change it, and restart the workers", "Kafka"
         )
+
+
+def lag_in_words(by_topic: Mapping[str, int]) -> str:
+    """How many records wait in which topics, most first; empty if none does."""
+    waiting = Counter(by_topic).most_common()
+    return ", ".join(f"{records} in {topic}" for topic, records in waiting if records)
 
 
 def _differences(running: Sequence[RunningWorker]) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,12 +24,12 @@ LEAVE_TIMEOUT_S = 0.5
 
 @dataclass(slots=True)
 class OwnRow:
-    """The row of this worker.  `lag`: by consumer group.  `own_clock`: of this machine (UTC)."""
+    """The row of this worker.  `own_clock`: of this machine (UTC)."""
 
     pool: Pool
     identity: workers.WorkerIdentity
     health: Health
-    lag: Callable[[], Mapping[str, int]]
+    lag: Callable[[], workers.Lag]
     own_clock: Callable[[], datetime]
     _recorded: Sequence[str] | None = field(init=False, default=None)
     _recorded_at: float = field(init=False, default=0.0)

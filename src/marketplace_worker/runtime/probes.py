@@ -104,8 +104,8 @@ async def probe_consumer(reader: ConsumerProbe, health: Health) -> int:
     return 0
 
 
-async def probe_lag(lag: Callable[[], Mapping[str, int]]) -> int:
+async def probe_lag(lag: Callable[[], Mapping[str, Mapping[str, int]]]) -> int:
     """Show the lag of each group."""
-    for group, records in lag().items():
-        metrics.LAG.labels(group).set(records)
+    for group, by_topic in lag().items():
+        metrics.LAG.labels(group).set(sum(by_topic.values()))
     return 0

@@ -11,6 +11,9 @@ from marketplace_worker.store.queries import queries
 
 SQL = queries("workers")
 
+Lag = Mapping[str, Mapping[str, int]]
+"""By consumer group and topic, how many records wait."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerIdentity:
@@ -30,14 +33,14 @@ class WorkerIdentity:
 class RunningWorker:
     """A worker as it last recorded itself, `silent_for` ago.
 
-    `not_ready`: a sentence for each reason why it is not ready.  `lag`: by consumer group, how many
-    records wait in its partitions, and in those that nobody reads.  `clock_ahead`: of its machine,
-    compared with the database's; negative: behind.  `started_at` (UTC): by the database's clock.
+    `not_ready`: a sentence for each reason why it is not ready.  `lag`: in its partitions,
+    and in those that nobody reads.  `clock_ahead`: of its machine, compared with the database's;
+    negative: behind.  `started_at` (UTC): by the database's clock.
     """
 
     identity: WorkerIdentity
     not_ready: Sequence[str]
-    lag: Mapping[str, int]
+    lag: Lag
     clock_ahead: timedelta
     started_at: datetime
     silent_for: timedelta
@@ -48,7 +51,7 @@ async def record(
     identity: WorkerIdentity,
     *,
     not_ready: Sequence[str],
-    lag: Mapping[str, int],
+    lag: Lag,
     own_clock: datetime,
 ) -> None:
     """Write the row of a worker, or update it.  `own_clock`: the time of its machine (UTC)."""

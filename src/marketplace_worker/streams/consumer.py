@@ -5,6 +5,7 @@ Offsets are committed after the handler has returned, and never before.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ class Consumer:
         self._failures = FailureDetector(name, failed)
         self._busy = False
         self.topics = frozenset(topics)
-        self.survey = Survey(self.topics, "", 0)
+        self.survey = Survey(self.topics, "", Counter())
         self._connect(self.topics)
 
     def _connect(self, topics: AbstractSet[str]) -> None:
@@ -169,10 +170,12 @@ class Consumer:
         )
 
     @property
-    def lag(self) -> int:
-        """How many records of our partitions were not handled yet, by Kafka's last answer."""
+    def lag(self) -> Counter[str]:
+        """By topic, how many records of our partitions were not handled yet, by Kafka's last
+        answer.
+        """
         consumer = self.subscriber.consumer
-        return 0 if consumer is None else membership.lag(consumer)
+        return Counter() if consumer is None else membership.lag(consumer)
 
     async def start(self) -> None:
         """Join the group; returns once partitions are assigned (maybe none).

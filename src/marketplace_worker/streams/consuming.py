@@ -1,6 +1,7 @@
 """A worker's members of both consumer groups: started, watched and stopped together."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -33,9 +34,9 @@ class Consumers:
         """By member, its partitions, each `topic/partition`."""
         return {each.name: each.assigned for each in self.members}
 
-    def lag(self) -> Mapping[str, int]:
-        """By group, how many records of our partitions, and of those that no member of the group
-        reads, were not handled yet.
+    def lag(self) -> Mapping[str, Mapping[str, int]]:
+        """By group and topic, how many records of our partitions, and of those that no member of
+        the group reads, were not handled yet.
         """
         return {"facts": _lag(self.facts), "activity": _lag(self.activity)}
 
@@ -51,10 +52,13 @@ class Consumers:
         raise AssertionError("it has no result but an error")
 
 
-def _lag(members: Sequence[Consumer]) -> int:
-    # Each member asks for what nobody reads, so it is the same number.
-    unread = max(each.survey.unread_records for each in members)
-    return unread + sum(each.lag for each in members)
+def _lag(members: Sequence[Consumer]) -> Mapping[str, int]:
+    waiting = Counter[str]()
+    for each in members:
+        waiting |= each.survey.unread_records  # the larger: each member asks for the same
+    for each in members:
+        waiting.update(each.lag)
+    return waiting
 
 
 @asynccontextmanager

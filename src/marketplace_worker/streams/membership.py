@@ -8,6 +8,7 @@ to 0.14).
 # ruff: noqa: SLF001 - as said above
 
 import time
+from collections import Counter
 
 from aiokafka import AIOKafkaConsumer
 
@@ -18,15 +19,17 @@ def reaches_coordinator(consumer: AIOKafkaConsumer) -> bool:
     return coordinator is not None and coordinator.coordinator_id is not None
 
 
-def lag(consumer: AIOKafkaConsumer) -> int:
-    """The number of records of its partitions not yet received, by Kafka's latest answer."""
+def lag(consumer: AIOKafkaConsumer) -> Counter[str]:
+    """By topic, the number of records of its partitions not yet received, by Kafka's latest
+    answer.
+    """
     assignment = consumer._subscription.subscription.assignment
-    states = [assignment.state_value(each) for each in consumer.assignment()]
-    return sum(
-        max(0, state.highwater - state.position)
-        for state in states
-        if state.highwater is not None and state.has_valid_position
-    )
+    waiting = Counter[str]()
+    for each in consumer.assignment():
+        state = assignment.state_value(each)
+        if state.highwater is not None and state.has_valid_position:
+            waiting[each.topic] += max(0, state.highwater - state.position)
+    return waiting
 
 
 def ended(consumer: AIOKafkaConsumer) -> str:

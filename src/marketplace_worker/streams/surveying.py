@@ -5,6 +5,7 @@ The connection starts at the bootstrap servers, with the current credentials.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -30,12 +31,12 @@ class Survey:
     Args:
         readable: the topics that exist and may be read.
         lacks: what is wrong, in words; empty if nothing is.
-        unread_records: how many records wait in partitions that no member of the group reads.
+        unread_records: by topic, how many wait in partitions that no member of the group reads.
     """
 
     readable: frozenset[str]
     not_ready_reason: str
-    unread_records: int
+    unread_records: Counter[str]
 
 
 async def survey(kafka: Kafka, group: str, topics: Collection[str]) -> Survey:
@@ -62,7 +63,7 @@ async def survey(kafka: Kafka, group: str, topics: Collection[str]) -> Survey:
     if unread:
         named = ", ".join(f"{each.topic}/{each.partition}" for each in sorted(unread)[:10])
         sentences.append(f"no member of the group {group} reads {len(unread)} partitions: {named}")
-    waiting = await _waiting(quick, group, unread) if unread else 0
+    waiting = await _waiting(quick, group, unread) if unread else Counter[str]()
     return Survey(readable, "; ".join(sentences), waiting)
 
 
@@ -83,8 +84,8 @@ async def _unread(
     return partitions - read
 
 
-async def _waiting(kafka: Kafka, group: str, partitions: set[TopicPartition]) -> int:
-    """The number of records after a group's committed offsets."""
+async def _waiting(kafka: Kafka, group: str, partitions: set[TopicPartition]) -> Counter[str]:
+    """By topic, the number of records after a group's committed offsets."""
     # It is not subscribed, so it does not join the group.
     consumer = AIOKafkaConsumer(
         **client_arguments(kafka),
@@ -97,12 +98,12 @@ async def _waiting(kafka: Kafka, group: str, partitions: set[TopicPartition]) ->
             await consumer.start()
             ends = await consumer.end_offsets(partitions)
             begins = await consumer.beginning_offsets(partitions)
-            counts = [
-                ends[each] - max(begins[each], await consumer.committed(each) or 0)
-                for each in partitions
-            ]
+            waiting = Counter[str]()
+            for each in partitions:
+                begin = max(begins[each], await consumer.committed(each) or 0)
+                waiting[each.topic] += max(0, ends[each] - begin)
     except (KafkaError, OSError) as error:
         raise Unavailable(f"Kafka at {kafka.bootstrap_servers}: {error!r}") from error
     finally:
         await consumer.stop()
-    return sum(max(0, count) for count in counts)
+    return waiting
