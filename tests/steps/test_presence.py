@@ -62,7 +62,7 @@ async def test_a_change_of_readiness_is_written_at_once(worker: Worker) -> None:
     await worker.pool.execute("UPDATE workers SET lag = '{}'")
     await here.record()
     assert [each.lag for each in await rows(worker.pool)] == [{}]
-    here.health.report("Postgres", not_ready_reason="does not answer")
+    here.health.report("Postgres", not_ready_reason="does not \0answer")
     await here.record()
     (row,) = await rows(worker.pool)
     assert (row.not_ready, row.lag) == (["Postgres: does not answer"], {"facts": {"t": 3}})

@@ -40,7 +40,8 @@ class OwnRow:
         Where Postgres is away nothing is written: the other loops report that, and the row's age
         shows it.
         """
-        not_ready = self.health.not_ready_reasons()
+        # A library's error may contain a NUL, which Postgres cannot store.
+        not_ready = [each.replace("\0", "") for each in self.health.not_ready_reasons()]
         is_new = time.monotonic() - self._recorded_at < RECORD_EVERY_S
         if is_new and not_ready == self._recorded:
             return 0
