@@ -154,7 +154,8 @@ docs: $(READY) ## Regenerate the pages of states, log lines and metrics from the
 lock: $(READY) ## Regenerate the lock files from pyproject.toml, keeping versions that still fit
 	@$(UV) pip compile pyproject.toml $(LOCKED) --all-extras --group dev \
 		-o requirements.lock $(ARGS)
-	@$(UV) pip compile pyproject.toml $(LOCKED) -c requirements.lock -o deploy/requirements.lock
+	@$(UV) pip compile pyproject.toml $(LOCKED) --extra console -c requirements.lock \
+		-o deploy/requirements.lock
 	@$(UV) pip compile --group fuzz $(LOCKED) -c requirements.lock -o tests/fuzz/requirements.lock
 	@for peer in $(PEER_NAMES); do $(UV) pip compile benchmarks/peers/$$peer.in $(LOCKED) \
 		-o benchmarks/peers/$$peer.lock || exit 1; done

@@ -42,9 +42,10 @@ def test_the_image_has_what_the_tests_ran_with() -> None:
 
 
 def test_the_image_has_all_dependencies_and_none_of_the_embedded_servers() -> None:
-    """`make lock` writes the image's lock file from the project without extras and groups."""
+    """`make lock` writes the image's lock file from the project with the console alone."""
     names = {pin.partition("==")[0] for pin in pins("deploy/requirements.lock")}
     assert requirements(PROJECT["dependencies"]) <= names
+    assert requirements(PROJECT["optional-dependencies"]["console"]) <= names
     assert not requirements(PROJECT["optional-dependencies"]["embedded"]) & names
     assert not {"pytest", "mypy", "ruff", "hatchling"} & names
 
